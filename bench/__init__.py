@@ -1,0 +1,1 @@
+"""Measurements of the ledger against what the same machine can do otherwise: `python -m bench`."""

@@ -1,0 +1,64 @@
+"""`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from bench.measure import machine
+from bench.peers import installed_tools
+from bench.results import as_json, as_markdown, print_table
+from bench.rounds import measure
+from bench.shapes import SHAPES
+
+ORDINARY = [name for name in SHAPES if name != "wide"]
+PEERS = ("decimal", "hledger", "ledger-cli")
+SMOKE_FACTOR = 200
+
+
+@click.command()
+@click.option("--smoke", is_flag=True, help="Tiny files, one round: does it all work?")
+@click.option("--shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Only these; may be repeated.")
+@click.option("--wide", is_flag=True, help="Also 10,000,000 events: needs 10 GB of disk and some minutes.")
+@click.option("--repeat", default=3, show_default=True, type=click.IntRange(1), help="Rounds per shape.")
+@click.option("--peer", "peers", multiple=True, type=click.Choice([*PEERS, "none"]), help="Only these peers.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table as Markdown.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers as JSON.")
+def main(
+    *,
+    smoke: bool,
+    shapes: tuple[str, ...],
+    wide: bool,
+    repeat: int,
+    peers: tuple[str, ...],
+    markdown: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Measure the ledger and what it is compared with, shape by shape. Files go to the temporary folder."""
+    names = [*(shapes or ORDINARY), *(["wide"] if wide and "wide" not in shapes else [])]
+    present = _present(peers or PEERS)
+    results = []
+    for name in names:
+        click.echo(f"measuring {name}", err=True)
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            shape = SHAPES[name].smaller(SMOKE_FACTOR) if smoke else SHAPES[name]
+            results.append(measure(shape, Path(folder), present, 1 if smoke else repeat))
+    facts = machine()
+    print_table(results, facts)
+    if markdown:
+        markdown.write_text(as_markdown(results, facts), encoding="utf-8")
+    if json_file:
+        json_file.write_text(as_json(results, facts), encoding="utf-8")
+
+
+def _present(peers: tuple[str, ...]) -> list[str]:
+    """The peers asked for that this machine has; names the others."""
+    wanted = [peer for peer in peers if peer != "none"]
+    absent = [peer for peer in wanted if peer != "decimal" and peer not in installed_tools()]
+    for peer in absent:
+        click.echo(f"{peer} is not installed: left out", err=True)
+    return [peer for peer in wanted if peer not in absent]
+
+
+if __name__ == "__main__":
+    main()

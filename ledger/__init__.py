@@ -1,0 +1,30 @@
+"""Exact, auditable accounting for isolated spot-margin positions.
+
+    import ledger
+    book = ledger.replay(ledger.read_events(["events.csv"]), marks=ledger.read_marks("marks.csv"))
+    book.ledger, book.postings, book.positions, book.checks
+
+Every amount is a decimal with 18 places. See `ledger.columns` for the columns of each frame, `ledger.Policies` for
+the open questions of the rules and their defaults.
+"""
+
+from ledger.book import Book, replay
+from ledger.columns import FRAMES, Column
+from ledger.files import read_events, replay_files
+from ledger.marks import read_marks
+from ledger.policies import Policies
+from ledger.refusals import BadInput, LedgerError, PolicyError
+
+__all__ = [
+    "FRAMES",
+    "BadInput",
+    "Book",
+    "Column",
+    "LedgerError",
+    "Policies",
+    "PolicyError",
+    "read_events",
+    "read_marks",
+    "replay",
+    "replay_files",
+]

@@ -1,0 +1,97 @@
+"""Balanced double-entry postings: a reading of the ledger in which every event sums to zero in every currency.
+
+An amount is the change of the account it stands on. What the position gains in assets, margin or less debt, others
+lose: the trader's account, the market (`counterparty`), the insurance fund; fees and interest are costs. Changes of
+assets and liability come from the balances, all else from the flows of the event, so that a sum of zero is a proof.
+"""
+
+import polars as pl
+
+from ledger.columns import ACCOUNTS, POSTINGS, schema
+from ledger.money import ZERO
+
+_KEYS = ("position", "episode", "event_number", "part", "event_id")
+
+
+def posting_amounts(ledger: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
+    """One row per ledger row, one column `account@leg` per possible posting; leg is base, quote, margin or third.
+
+    The currencies of the legs stand beside as `base_currency`, `quote_currency`, `margin_currency`, `fee_currency`.
+    """
+    names = positions.select("position", "base_currency", "quote_currency", "margin_currency")
+    known = ledger.join(names, on="position", how="left", maintain_order="left")
+    in_base = pl.col("fee_currency") == pl.col("base_currency")
+    in_quote = pl.col("fee_currency") == pl.col("quote_currency")
+    fee, interest = pl.col("fee").fill_null(ZERO), pl.col("interest").fill_null(ZERO)
+    long = pl.col("direction") == "long"
+    bought = pl.when(pl.col("side") == "buy").then("quantity").otherwise(-pl.col("quantity")).fill_null(ZERO)
+    paid = pl.when(pl.col("side") == "buy").then("value").otherwise(-pl.col("value")).fill_null(ZERO)
+    third = pl.when(in_base | in_quote).then(ZERO).otherwise(fee)
+    return known.select(
+        *_KEYS,
+        "base_currency",
+        "quote_currency",
+        "margin_currency",
+        "fee_currency",
+        **{f"{account}@{leg}": _part_of(leg, account) for leg in ("base", "quote") for account in _SIDES},
+        **{
+            "account@base": pl.col("account_base"),
+            "account@quote": pl.col("account_quote"),
+            "margin@margin": pl.col("margin_closing") - pl.col("margin_opening"),
+            "interest@base": pl.when(long).then(ZERO).otherwise(interest),
+            "interest@quote": pl.when(long).then(interest).otherwise(ZERO),
+            "fees@base": pl.when(in_base).then(fee).otherwise(ZERO),
+            "fees@quote": pl.when(in_quote).then(fee).otherwise(ZERO),
+            "counterparty@base": -bought,
+            "counterparty@quote": paid,
+            "insurance_fund@margin": pl.col("insurance_fund"),
+            "account@third": -third,
+            "fees@third": third,
+        },
+    )
+
+
+_SIDES = ("assets", "liability")
+
+
+def _part_of(leg: str, account: str) -> pl.Expr:
+    """The change of the assets (what a leg has above zero) or of the liability (what it has below)."""
+    bound = pl.max_horizontal if account == "assets" else pl.min_horizontal
+    return bound(f"{leg}_closing", ZERO) - bound(f"{leg}_opening", ZERO)
+
+
+def imbalances(amounts: pl.DataFrame) -> pl.DataFrame:
+    """What each event part lacks to balance, per leg: columns `base`, `quote`, `third`; all zero when it balances."""
+    in_margin = pl.col("margin@margin") + pl.col("insurance_fund@margin")
+    margin_is_base = pl.col("margin_currency") == pl.col("base_currency")
+    legs = {
+        leg: pl.sum_horizontal(column for column in amounts.columns if column.endswith(f"@{leg}"))
+        for leg in ("base", "quote", "third")
+    }
+    return amounts.select(
+        base=legs["base"] + pl.when(margin_is_base).then(in_margin).otherwise(ZERO),
+        quote=legs["quote"] + pl.when(margin_is_base).then(ZERO).otherwise(in_margin),
+        third=legs["third"],
+    )
+
+
+def postings_of(amounts: pl.DataFrame) -> pl.DataFrame:
+    """The postings (columns POSTINGS): one row per amount that is not zero, those of an event part together."""
+    columns = [column for column in amounts.columns if "@" in column]
+    rows = amounts.with_row_index("ledger_row")
+    found = [rows.filter(pl.col(column) != 0).select(*_line(column, number)) for number, column in enumerate(columns)]
+    lines = pl.concat(found)
+    order = lines.select(pl.col("ledger_row").cast(pl.UInt64) * len(columns) + pl.col("line")).to_series().arg_sort()
+    return lines.drop("ledger_row", "line")[order].select(*schema(POSTINGS))
+
+
+def _line(column: str, number: int) -> list[pl.Expr]:
+    account, leg = column.split("@")
+    currency = "fee_currency" if leg == "third" else f"{leg}_currency"
+    return [
+        pl.col("ledger_row", *_KEYS),
+        pl.lit(number, pl.UInt64).alias("line"),
+        pl.lit(account, pl.Enum(ACCOUNTS)).alias("posting_account"),
+        pl.col(currency).alias("currency"),
+        pl.col(column).alias("amount"),
+    ]

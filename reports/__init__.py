@@ -1,0 +1,1 @@
+"""What people read: the workbook and its pictures. Nothing here computes a measure; the ledger does."""

@@ -1,0 +1,117 @@
+"""The About sheet: what the workbook is, its period and result, how to read it, inputs, where things are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from ledger.columns import INPUTS
+from reports.sheets import EXACT, LIVE, Book, fit_columns, mark_results, write_table
+from reports.sheets_checks import MASTER
+from reports.sheets_fields import Field, Placed, field, iso_time
+
+_PURPOSE = "Assets, liability and margin of each isolated spot-margin position, event by event, to file and row."
+_HOW_TO_READ = (
+    "Begin with Checks: every line must say OK. Positions has one row per life of a position; Ledger shows"
+    " how it"
+    " came to be.",
+    "Numbers have the 15 digits of a spreadsheet. The amounts that count are the exact ones, as text, to"
+    " the last digit.",
+    "Formulas are live. They use only + - * /, IF, AND, OR, MAX, MIN, ABS, SUM and COUNTIFS.",
+    "All times are UTC. A currency is that of the column's unit: base and quote as in the instrument,"
+    " margin currency"
+    " as in the position's name.",
+    "Sheets are protected without a password, so that nothing changes by accident; filters work.",
+)
+_COLOURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("1,234.50", "recorded: a value from the input or the run", {}),
+    ("1,234.50", "live formula: shaded blue, and its column says so", LIVE),
+    ("1234.500000000000000001", "exact text: grey, aligned right, headed (exact)", EXACT),
+    ("(1,234.50)", "negative: red and in brackets", {"font_color": "#FF0000"}),
+    ("OK", "a check that holds: green, and says OK", {"bg_color": "#C6E0B4"}),
+    ("FAIL", "a check that does not hold: orange, and says FAIL", {"bg_color": "#F4B084", "bold": True}),
+)
+SHEETS = {
+    "Checks": "The engine's checks, the tie-out of this workbook to the engine, one result over all.",
+    "Positions": "Old and new display side by side, balances, measures at the mark price.",
+    "Ledger": "Opening, change and closing of every balance for every part of an event.",
+    "Parameters": "Policies of the run and every constant a formula reads.",
+    "Glossary": "Meaning, unit, formula and source of every column.",
+}
+
+
+def input_fields() -> tuple[Field, ...]:
+    """The fields of the inputs; times stand as dates and as text."""
+    fields: list[Field] = []
+    for column in INPUTS:
+        fields += [field(column), iso_time(column)] if column.unit == "UTC" else [field(column)]
+    order = ("File", "Input", "Bytes", "Rows", "SHA-256")
+    named = {one.heading: one for one in fields}
+    return (*(named.pop(heading) for heading in order), *named.values())
+
+
+def write_about(book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str], result: str) -> Placed:
+    """Write the sheet; `sheets` names the others in their order, `result` is the master cell's value."""
+    sheet = book.sheet("About")
+    inputs = frames["inputs"]
+    fields = input_fields()
+    fit_columns(sheet, fields, inputs, widest=70)
+    sheet.set_column(0, 0, 26)
+    book.title(sheet, "Spot margin ledger", _PURPOSE)
+    row = _write_facts(book, sheet, frames, result, 3)
+    row = _write_index(book, sheet, sheets, row + 1)
+    row = _write_reading(book, sheet, row + 1)
+    book.text(sheet, row + 1, 0, "Inputs", bold=True, font_size=12)
+    placed = write_table(book, sheet, "Inputs", fields, inputs, top=row + 3)
+    sheet.fit_to_pages(1, 0)
+    return placed
+
+
+def facts(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """Period, as-at time and size of the run, as text by label."""
+    times = frames["ledger"].select(first=pl.col("time").min(), last=pl.col("time").max())
+    first, last = times.select(pl.all().dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")).row(0)
+    stated = frames["parameters"].filter((pl.col("name") == "as_at") & (pl.col("value").str.len_chars() > 0))
+    as_at = stated["value"][0] if stated.height else f"{last} (the last event)" if last else "no events"
+    positions = frames["positions"]
+    names = positions["position"].n_unique()
+    lives, still_open = positions.height, positions.filter(pl.col("status") == "open").height
+    return {
+        "Period": f"{first} to {last}" if first else "no events",
+        "As at": as_at,
+        "Time zone": "UTC",
+        "Positions": f"{names} positions, {lives} lives (episodes), {still_open} open",
+        "Ledger": f"{frames['ledger'].height} rows from {frames['inputs'].height} input files",
+    }
+
+
+def _write_facts(book: Book, sheet: Any, frames: Mapping[str, pl.DataFrame], result: str, top: int) -> int:
+    book.text(sheet, top, 0, "Result of all checks", bold=True)
+    sheet.write_formula(top, 1, f"={MASTER}", book.style(bold=True, border=1, align="left", **LIVE), result)
+    mark_results(book, sheet, f"$B${top + 1}")
+    lines = facts(frames)
+    for row, (label, text) in enumerate(lines.items(), top + 1):
+        book.text(sheet, row, 0, label, bold=True)
+        book.text(sheet, row, 1, text)
+    return top + 1 + len(lines)
+
+
+def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
+    book.text(sheet, top, 0, "Sheets", bold=True, font_size=12)
+    link = book.style(font_color="#0563C1", underline=1)
+    for row, name in enumerate(sheets, top + 1):
+        sheet.write_url(row, 0, f"internal:'{name}'!A1", link, name)
+        book.text(sheet, row, 1, SHEETS[name.rstrip("0123456789 ")])
+    return top + 1 + len(sheets)
+
+
+def _write_reading(book: Book, sheet: Any, top: int) -> int:
+    book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
+    for row, text in enumerate(_HOW_TO_READ, top + 1):
+        book.text(sheet, row, 0, text)
+    top += len(_HOW_TO_READ) + 2
+    book.text(sheet, top, 0, "Colours", bold=True, font_size=12)
+    for row, (sample, meaning, look) in enumerate(_COLOURS, top + 1):
+        book.text(sheet, row, 0, sample, border=1, **look)
+        book.text(sheet, row, 1, meaning)
+    return top + 1 + len(_COLOURS)

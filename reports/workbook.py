@@ -1,0 +1,185 @@
+"""From a replay's folder to the workbook: read the frames, lay out the sheets, write the file in one go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+from xlsxwriter import Workbook  # type: ignore[import-untyped]
+
+from ledger.columns import FRAMES, TIME, Column, schema
+from ledger.money import INTEGER_DIGITS, MONEY, SCALE
+from ledger.refusals import LedgerError
+from reports import sheets
+from reports.sheets import Book
+from reports.sheets_about import input_fields, write_about
+from reports.sheets_checks import check_fields, overall, tie_out_fields, tie_out_lines, write_checks
+from reports.sheets_fields import Field, Placed, place
+from reports.sheets_ledger import in_order, ledger_fields, write_ledger
+from reports.sheets_positions import position_fields, write_positions
+from reports.sheets_reference import (
+    WORKBOOK_PARAMETERS,
+    glossary,
+    glossary_fields,
+    parameter_fields,
+    with_workbook_parameters,
+    write_glossary,
+    write_parameters,
+)
+
+SHEET_ROWS_MAX = 1_048_576
+"""Rows a sheet takes, headings included; a longer frame goes on on the next sheet."""
+_TABLE_TOP = 3
+_HEADER_ROWS = 6
+_FIXED_DATE = datetime(2000, 1, 1)
+_MONEY_TEXT = rf"^-?\d{{1,{INTEGER_DIGITS}}}(\.\d{{1,{SCALE}}})?$"
+
+
+def read_frames(directory: Path) -> dict[str, pl.DataFrame]:
+    """The frames a replay wrote to a directory, as Parquet or CSV, with exactly the schemas of FRAMES.
+
+    Amounts in CSV are read as text and cast to decimals. Raises LedgerError when a file is missing, cannot be
+    read or was not written by a replay.
+    """
+    return {name: _read_frame(directory, name, columns) for name, columns in FRAMES.items()}
+
+
+def write_workbook(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
+    """Write the workbook of a replay; `frames` are those of FRAMES with their schemas.
+
+    The file appears only when it is complete, and the same frames give the same bytes. Raises LedgerError
+    when a frame is not one of a replay or the file cannot be written.
+    """
+    for name, columns in FRAMES.items():
+        if name not in frames or frames[name].schema != schema(columns):
+            raise LedgerError(f"{name}: not the frame of a replay; give the frames that replay returned")
+    if frames["checks"].is_empty():
+        raise LedgerError("checks: empty; a workbook without a check would prove nothing")
+    try:
+        # In the same folder, so that the last step is a rename and never a copy.
+        with TemporaryDirectory(prefix=".workbook-", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            _write_draft(frames, draft)
+            draft.replace(path)
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def parts(name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> list[tuple[Placed, pl.DataFrame]]:
+    """The frame cut into what fits a sheet, and where each part will stand: on `Ledger`, or `Ledger 1`..."""
+    room = SHEET_ROWS_MAX - _HEADER_ROWS
+    cuts = [frame] if frame.height <= room else list(frame.iter_slices(room))
+    names = [name] if len(cuts) == 1 else [f"{name} {number}" for number in range(1, len(cuts) + 1)]
+    return [(place(n, fields, cut.height, _TABLE_TOP, bands=True), cut) for n, cut in zip(names, cuts, strict=True)]
+
+
+def _write_draft(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
+    longest = max(frame.height for name, frame in frames.items() if name != "postings")
+    streaming = longest > sheets.LONG_TABLE_ROWS
+    options = {
+        "constant_memory": streaming,
+        "tmpdir": str(path.parent),
+        "default_format_properties": dict(sheets.LOOK),
+    }
+    workbook = Workbook(str(path), options)
+    workbook.use_zip64()
+    workbook.set_properties(
+        {
+            "title": "Spot margin ledger",
+            "subject": "Assets, liability and margin of isolated spot-margin positions",
+            "category": "Accounting",
+            "comments": "Written by spot-margin-ledger from the frames of one replay.",
+            "created": _FIXED_DATE,
+        }
+    )
+    _write_sheets(Book(workbook, streaming), frames)
+    workbook.close()
+
+
+def _write_sheets(book: Book, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Where everything will stand is settled first: the sheets in front point to those behind."""
+    positions = frames["positions"].sort("position", "episode", maintain_order=True)
+    ledger = in_order(frames["ledger"])
+    position_parts = parts("Positions", positions, position_fields(positions))
+    ledger_parts = parts("Ledger", ledger, ledger_fields())
+    lines = tie_out_lines([*position_parts, *ledger_parts])
+    tolerance = float(WORKBOOK_PARAMETERS[0]["value"])
+    names = [placed.sheet for placed, _ in (*position_parts, *ledger_parts)]
+
+    result = overall(frames["checks"], lines, tolerance)
+    write_about(book, frames, ["Checks", *names, "Parameters", "Glossary"], result)
+    write_checks(book, frames["checks"], lines, tolerance)
+    for placed, frame in position_parts:
+        write_positions(book, placed.sheet, frame, placed.fields)
+    before: Placed | None = None
+    for placed, frame in ledger_parts:
+        before = write_ledger(book, placed.sheet, frame, placed.fields, before)
+    write_parameters(book, with_workbook_parameters(frames["parameters"]))
+    write_glossary(book, glossary(_all_fields(position_parts[0][0], ledger_parts[0][0], lines, tolerance)))
+
+
+def _all_fields(positions: Placed, ledger: Placed, lines: pl.DataFrame, tolerance: float) -> dict[str, Sequence[Field]]:
+    return {
+        "About, inputs": input_fields(),
+        "Checks": check_fields(),
+        "Checks, tie-out": tie_out_fields(lines, tolerance),
+        "Positions": positions.fields,
+        "Ledger": ledger.fields,
+        "Parameters": parameter_fields(),
+        "Glossary": glossary_fields(),
+    }
+
+
+def _read_frame(directory: Path, name: str, columns: tuple[Column, ...]) -> pl.DataFrame:
+    readers: dict[str, Callable[[Path, tuple[Column, ...]], pl.DataFrame]] = {
+        ".parquet": lambda path, _: pl.read_parquet(path),
+        ".csv": _read_csv,
+    }
+    for ending, read in readers.items():
+        path = directory / f"{name}{ending}"
+        if path.is_file():
+            try:
+                frame = read(path, columns)
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise LedgerError(f"{path}: cannot be read as what a replay writes ({_first_line(error)})") from error
+            if frame.schema != schema(columns):
+                raise LedgerError(f"{path}: {_difference(frame.schema, columns)}; run replay again")
+            return frame
+    raise LedgerError(f"{directory / name}.parquet (or .csv): missing; give the folder that replay wrote with --out")
+
+
+def _read_csv(path: Path, columns: tuple[Column, ...]) -> pl.DataFrame:
+    frame = pl.read_csv(path, infer_schema=False)
+    if frame.columns != [column.name for column in columns]:
+        return frame
+    return frame.select(_from_text(column) for column in columns)
+
+
+def _from_text(column: Column) -> pl.Expr:
+    """A CSV column in its own type; raises a Polars error at a value that is not of that type."""
+    text = pl.col(column.name)
+    if column.dtype == MONEY:
+        # More digits than the type has would be rounded without a word: such text is no amount of ours.
+        return pl.when(text.str.contains(_MONEY_TEXT)).then(text).otherwise(text + "?").cast(MONEY)
+    if column.dtype == TIME:
+        return text.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
+    if column.dtype == pl.Boolean:
+        return text.replace_strict({"true": True, "false": False}, return_dtype=pl.Boolean)
+    return text.cast(column.dtype)
+
+
+def _difference(found: pl.Schema, columns: tuple[Column, ...]) -> str:
+    expected = schema(columns)
+    missing = [name for name in expected if name not in found]
+    if missing:
+        return f"column {missing[0]} is missing"
+    for name, dtype in expected.items():
+        if found[name] != dtype:
+            return f"column {name} is {found[name]}, not {dtype}"
+    strange = [name for name in found if name not in expected]
+    return f"column {strange[0]} is not one of a replay" if strange else "the columns are in another order"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

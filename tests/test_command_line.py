@@ -1,0 +1,195 @@
+"""The command from the outside: its exit codes, its words, and what it leaves on disk."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import openpyxl
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from ledger.columns import FRAMES, schema
+from reports.command_line import main
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+DEMO, BAD = FIXTURES / "demo", FIXTURES / "bad_input"
+CASES = list(csv.DictReader((BAD / "expected.csv").read_text().splitlines()))
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("books")
+    result = run("replay", DEMO / "events.csv", "--marks", DEMO / "marks.csv", "--out", folder / "books")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return folder / "books"
+
+
+def test_replay_writes_the_frames_of_the_registry(books):
+    assert sorted(file.name for file in books.iterdir()) == sorted(f"{name}.parquet" for name in FRAMES)
+    for name, columns in FRAMES.items():
+        assert pl.read_parquet(books / f"{name}.parquet").schema == schema(columns)
+
+
+def test_csv_and_parquet_hold_the_same(books, tmp_path):
+    from reports.workbook import read_frames
+
+    out = tmp_path / "books"
+    run("replay", DEMO / "events.csv", "--marks", DEMO / "marks.csv", "--out", out, "--format", "csv")
+    assert {file.suffix for file in out.iterdir()} == {".csv"}
+    text, binary = read_frames(out), read_frames(books)
+    for name in FRAMES:
+        assert text[name].equals(binary[name]), name
+
+
+def test_the_last_format_replaces_the_one_before(tmp_path):
+    run("replay", DEMO / "events.csv", "--out", tmp_path / "books", "--format", "csv")
+    (tmp_path / "books" / "notes.txt").write_text("mine")
+    run("replay", DEMO / "events.csv", "--out", tmp_path / "books")
+    assert {file.suffix for file in (tmp_path / "books").iterdir()} == {".parquet", ".txt"}
+
+
+def test_as_at_stops_there(tmp_path):
+    run("replay", DEMO / "events.csv", "--out", tmp_path / "books", "--as-at", "2025-01-01T12:00:00+00:00")
+    positions = pl.read_parquet(tmp_path / "books" / "positions.parquet")
+    lq = positions.filter(pl.col("account") == "example-lq").row(0, named=True)
+    assert (lq["status"], f"{lq['quote_leg'].normalize():f}") == ("open", "-100000")
+
+
+def test_explain_leads_back_to_file_and_row(books):
+    result = run("explain", books, "example-lq:BTC-USDC:USDC")
+    assert result.exit_code == 0
+    for words in (
+        "realised PnL 25000 USDC",
+        "events.csv row 24",
+        "account                                   35000 USDC",
+    ):
+        assert words in result.stdout, words
+    later = run("explain", books, "example-lq:BTC-USDC:USDC#2", "--at", "2025-01-02T12:00:00Z")
+    assert "open short" in later.stdout
+    assert "margin short" not in later.stdout
+
+
+def test_explain_names_the_positions_there_are(books):
+    result = run("explain", books, "nobody:BTC-USDT:USDT")
+    assert result.exit_code == 2
+    assert "example-fall:BTC-USDC:BTC" in result.stderr
+
+
+def test_report_writes_a_workbook(books, tmp_path):
+    assert run("report", books, tmp_path / "books.xlsx").exit_code == 0
+    names = openpyxl.load_workbook(tmp_path / "books.xlsx").sheetnames
+    assert names == ["About", "Checks", "Positions", "Ledger", "Parameters", "Glossary"]
+
+
+def test_report_of_a_folder_without_frames(tmp_path):
+    result = run("report", tmp_path, tmp_path / "books.xlsx")
+    assert result.exit_code == 2
+    assert not (tmp_path / "books.xlsx").exists()
+
+
+def test_a_failing_check_makes_the_exit_code_one(tmp_path):
+    rows = (DEMO / "events.csv").read_text().replace("329800", "229800")
+    (tmp_path / "events.csv").write_text(rows)
+    result = run("replay", tmp_path / "events.csv", "--out", tmp_path / "books")
+    assert result.exit_code == 1
+    assert "initial_margin_as_formula" in result.stdout
+    assert "1 FAIL" in result.stdout
+    assert run("report", tmp_path / "books", tmp_path / "books.xlsx").exit_code == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["file"])
+def test_broken_input_is_refused_and_leaves_nothing(case, tmp_path):
+    given = [BAD / case["file"]]
+    if case["file"].startswith("marks_"):
+        given = [DEMO / "events.csv", "--marks", *given]
+    for policy in case["policy"].split():
+        given += ["--policy", policy]
+    result = run("replay", *given, "--out", tmp_path / "books", "--refusals", tmp_path / "refused.csv")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["refused.csv"]
+    refused = list(csv.DictReader((tmp_path / "refused.csv").read_text().splitlines()))
+    found = [row for row in refused if (row["column"], row["row"]) == (case["column"], case["row"])]
+    assert found, refused
+    assert any(case["fragment"].lower() in row["rule"].lower() for row in found)
+    assert all(row["file"] and row["rule"] and row["remedy"] for row in refused)
+    assert found[0]["rule"] in result.stderr
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    head, *rows = (DEMO / "events.csv").read_text().splitlines()
+    rows[0] = rows[0].replace("20000", "0")
+    rows[3] = rows[3].replace("0.0000000061038192", "NaN")
+    (tmp_path / "events.csv").write_text("\n".join([head, *rows, rows[5]]))
+    result = run("replay", tmp_path / "events.csv", "--marks", BAD / "nothing.csv", "--out", tmp_path / "books")
+    assert result.exit_code == 2
+    for words in ("row 2, column price", "row 5, column amount", "row 30, column event_id", "nothing.csv"):
+        assert words in result.stderr, words
+
+
+def test_policies_are_checked(tmp_path):
+    given = ("replay", DEMO / "events.csv", "--out", tmp_path / "books")
+    result = run(*given, "--policy", "overfill=sideways", "--policy", "entry_price=net_remaining")
+    assert result.exit_code == 2
+    assert "choose one of reverse, spot_first" in result.stderr
+    assert run(*given, "--policy", "overfill=spot_first").exit_code == 0
+
+
+def test_a_time_needs_a_zone(tmp_path):
+    result = run("replay", DEMO / "events.csv", "--out", tmp_path / "books", "--as-at", "2025-01-01")
+    assert result.exit_code == 2
+    assert "no zone" in result.stderr
+
+
+def test_without_events_there_is_an_empty_ledger(tmp_path):
+    head = (DEMO / "events.csv").read_text().splitlines()[0]
+    (tmp_path / "events.csv").write_text(head + "\n")
+    assert run("replay", tmp_path / "events.csv", "--out", tmp_path / "books").exit_code == 0
+    assert pl.read_parquet(tmp_path / "books" / "ledger.parquet").schema == schema(FRAMES["ledger"])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "books").write_text("a file")
+    result = run("replay", DEMO / "events.csv", "--out", tmp_path / "books")
+    assert result.exit_code == 2
+    assert (tmp_path / "books").read_text() == "a file"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10])
+def test_batches_do_not_change_the_books(books, tmp_path, monkeypatch, size):
+    monkeypatch.setattr("ledger.files.BATCH_EVENTS", size)
+    monkeypatch.setattr("ledger.spool.HELD_EVENTS", size)
+    run("replay", DEMO / "events.csv", "--marks", DEMO / "marks.csv", "--out", tmp_path / "books")
+    for name in ("ledger", "postings", "positions"):
+        one, other = (pl.read_parquet(folder / f"{name}.parquet") for folder in (books, tmp_path / "books"))
+        assert one.equals(other), name
+
+
+def test_files_in_another_order_give_the_same_ledger(books, tmp_path):
+    head, *rows = (DEMO / "events.csv").read_text().splitlines()
+    for name, part in (("a", rows[::2]), ("b", rows[1::2])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *part]))
+    run("replay", tmp_path / "b.csv", tmp_path / "a.csv", "--out", tmp_path / "books")
+    one, other = (
+        pl.read_parquet(folder / "ledger.parquet").drop("input", "row") for folder in (books, tmp_path / "books")
+    )
+    assert one.equals(other)
+
+
+def test_the_console_command_runs_the_demo(tmp_path):
+    command = [sys.executable, "-c", "from reports.command_line import main; main()", "demo"]
+    environment = os.environ | {"PYTHONPATH": str(FIXTURES.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "10 of 10 checks hold." in done.stdout
+    assert {file.name for file in tmp_path.iterdir()} == {"spot-margin-demo", "spot-margin-demo.xlsx"}

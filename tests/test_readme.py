@@ -1,0 +1,97 @@
+"""What the README claims: its tables are those of the code, its example of the library runs.
+
+`python tests/test_readme.py` writes the tables into the README.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+import ledger
+from ledger.checks import DESCRIPTIONS
+from ledger.columns import DISPLAY, EVENTS, MEASURES
+from ledger.policies import Policies
+from reports.formulas import in_words
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def table(*rows):
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+
+
+def events():
+    return table(
+        ("column", "unit", "meaning"), *((f"`{column.name}`", column.unit, column.description) for column in EVENTS)
+    )
+
+
+def measures():
+    return table(
+        ("measure", "unit", "meaning", "formula", "source"),
+        *(
+            (f"`{column.name}`", column.unit, column.description, f"`{in_words(column)}`", column.source)
+            for column in (*DISPLAY, *MEASURES)
+        ),
+    )
+
+
+def policies():
+    rows = {row["name"]: row for row in Policies().rows()}
+    return table(
+        ("policy", "default", "choices", "meaning", "source"),
+        *(
+            (f"`{field.name}`", f"`{rows[field.name]['value']}`", choices(field), row["description"], row["source"])
+            for field in dataclasses.fields(Policies)
+            for row in [rows[field.name]]
+        ),
+    )
+
+
+def choices(field):
+    given = re.findall(r"'(\w+)'", str(field.type))
+    return ", ".join(f"`{choice}`" for choice in given) or "a number"
+
+
+def checks():
+    return table(("check", "what must hold"), *((f"`{name}`", text) for name, text in DESCRIPTIONS.items()))
+
+
+TABLES = {"events": events, "measures": measures, "policies": policies, "checks": checks}
+
+
+def between(name, text):
+    return re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_are_those_of_the_code(name):
+    assert between(name, README.read_text()).group(1).strip() == TABLES[name](), "run python tests/test_readme.py"
+
+
+def test_the_library_example_runs(tmp_path, monkeypatch):
+    demo = README.parent / "fixtures" / "demo"
+    for name in ("events.csv", "marks.csv"):
+        (tmp_path / name).write_bytes((demo / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL).group(1)
+    names = {}
+    exec(code, names)
+    assert names["book"].checks["failures"].sum() == 0
+    assert isinstance(names["book"], ledger.Book)
+
+
+def test_every_file_the_readme_names_exists():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text()):
+        assert (README.parent / target).is_file(), target
+
+
+if __name__ == "__main__":
+    text = README.read_text()
+    for name, write in TABLES.items():
+        block = between(name, text)
+        text = text[: block.start(1)] + write() + "\n" + text[block.end(1) :]
+    README.write_text(text)
