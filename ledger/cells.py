@@ -13,12 +13,9 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import TIME, Column
-from ledger.money import MONEY, SCALE
+from ledger.money import LARGEST, LARGEST_DIGITS, MONEY, SCALE
 from ledger.refusals import refuse_file
 from ledger.rules import Refused
-
-LARGEST_DIGITS = 17
-"""Integer digits of one amount. Money holds 20: a thousand of the largest amounts can be summed."""
 
 _PLAIN_AMOUNT = rf"^-?[0-9]{{1,{LARGEST_DIGITS}}}(\.[0-9]{{1,{SCALE}}})?$"
 _MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9]"
@@ -57,7 +54,7 @@ def typed(column: Column, raw: pl.DataType) -> pl.Expr:
 def _amount(cell: pl.Expr, raw: pl.DataType) -> pl.Expr:
     amount = cell.cast(MONEY, strict=False)
     exact = (
-        cell.str.contains(_PLAIN_AMOUNT) if isinstance(raw, pl.String) else amount.abs() < 10**LARGEST_DIGITS
+        cell.str.contains(_PLAIN_AMOUNT) if isinstance(raw, pl.String) else amount.abs() < LARGEST
     )
     return pl.when(exact).then(amount)
 

@@ -17,7 +17,7 @@ DESCRIPTIONS = {
     "opening_plus_change_is_closing": "Opening + change = closing for each balance of every ledger row.",
     "opening_is_previous_closing": "Each opening is the previous closing of the same position.",
     "flat_means_all_zero": "Where the settlement leg is zero, both legs and the margin are.",
-    "every_event_once": "Every event is in the ledger once, and its parts add up to its quantity.",
+    "every_event_once": "Every event is in the ledger once; quantities and fees of all parts add up to the input's.",
     "initial_margin_as_formula": "A recorded initial margin agrees with quantity / leverage within the tolerance.",
     "splitting_fills_changes_nothing": "A sample of positions replayed alone, with fills cut in two, ends the same.",
     "mode_changes_display_only": "Old and new mode display the same assets but for the margin.",
@@ -142,19 +142,20 @@ def _flatness(ledger: pl.DataFrame) -> pl.Series:
 
 
 def _completeness(ledger: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    replayed = ledger.filter(pl.col("part") == 1).height
-    missing = pl.Series([replayed - events.height]).cast(MONEY)
-    quantity = pl.Series([ledger["quantity"].sum()], dtype=MONEY) - pl.Series([events["quantity"].sum()], dtype=MONEY)
-    residual = pl.select(pl.max_horizontal(missing.abs(), quantity.abs())).to_series()
+    """One residual: events without a first part, or quantity and fees that the parts have more or less of."""
+    missing = ledger.filter(pl.col("part") == 1).height - events.height
+    totals = [frame.select(pl.col("quantity", "fee").fill_null(ZERO).sum()) for frame in (ledger, events)]
+    differences = [(totals[0][name] - totals[1][name]).abs() for name in ("quantity", "fee")]
+    residual = pl.select(pl.max_horizontal(pl.Series([abs(missing)]).cast(MONEY), *differences)).to_series()
     row = finding("every_event_once", pl.DataFrame({"place": ["all events"]}), residual)
     return row.with_columns(rows_tested=pl.lit(events.height, pl.UInt64))
 
 
 def _margin_difference(ledger: pl.DataFrame) -> pl.Series:
-    """The relative difference, up to 10**18: a larger one would not fit, and says no more."""
-    formula, difference = pl.col("margin_formula"), pl.col("initial_margin") - pl.col("margin_formula")
-    smallest = difference.abs() * pl.lit(_LAST_PLACE).cast(MONEY)
-    return ledger.select(difference / pl.when(formula > 0).then(pl.max_horizontal(formula, smallest))).to_series()
+    """Recorded against computed initial margin, as a share of the computed one; a million stands for any more."""
+    difference = (pl.col("initial_margin") - pl.col("margin_formula")).abs()
+    floor = pl.max_horizontal("margin_formula", difference / 10**6, pl.lit(_LAST_PLACE).cast(MONEY))
+    return ledger.select(difference / pl.when(pl.col("margin_formula").is_not_null()).then(floor)).to_series()
 
 
 def _display(positions: pl.DataFrame) -> pl.Series:

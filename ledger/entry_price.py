@@ -32,11 +32,13 @@ def _over_remaining(parts: pl.DataFrame) -> pl.Series:
         pl.when(reduces).then("quantity").otherwise(ZERO).to_physical(),
     )
     entries: list[int | None] = []
-    remaining, entry = 0, 0
+    remaining, entry = 0, None
     for opens, held, quantity, cost, reduced in columns.iter_rows():
-        remaining = 0 if opens else max(remaining - reduced, 0)
+        if opens:
+            remaining, entry = 0, None
+        remaining = max(remaining - reduced, 0)
         if quantity:
-            entry = divide(remaining * entry + cost * 10**SCALE, remaining + quantity)
+            entry = divide(remaining * (entry or 0) + cost * 10**SCALE, remaining + quantity)
             remaining += quantity
         entries.append(entry if held else None)
     units = pl.DataFrame({"entry_price": pl.Series(entries, dtype=pl.Int128)})

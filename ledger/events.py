@@ -11,9 +11,8 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from ledger.cells import LARGEST_DIGITS
 from ledger.columns import EVENTS, TIME, Column
-from ledger.money import MONEY
+from ledger.money import LARGEST, LARGEST_DIGITS, MONEY
 from ledger.policies import Policies
 from ledger.rules import Rule
 
@@ -21,10 +20,6 @@ REQUIRED = ("time", "event_id", "account", "instrument", "mode", "margin_currenc
 """Columns that a file must have and a row must fill. The others may be absent, which is the same as empty."""
 
 TRADES = ("fill", "liquidation")
-
-LARGEST = 10**LARGEST_DIGITS
-"""Every amount, and every quantity times price, is below this. Money holds 10**20, so the sums of a position
-with a thousand of the largest events fit, and so does every split of a fill (see `money.proportion`)."""
 
 _CODE = "[A-Z0-9]{1,20}"
 _FIRST, _LAST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)

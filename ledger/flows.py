@@ -14,8 +14,7 @@ def with_flows(events: pl.DataFrame) -> pl.DataFrame:
     fee_in_base = (pl.col("fee_currency") == pl.col("base_currency")).fill_null(value=False)
     fee_in_quote = (pl.col("fee_currency") == pl.col("quote_currency")).fill_null(value=False)
     return (
-        events.lazy()
-        .with_columns(
+        events.with_columns(
             pl.col("fee").fill_null(ZERO),
             is_trade=pl.col("kind").is_in(["fill", "liquidation"]),
             buys=(pl.col("side") == "buy").fill_null(value=False),
@@ -28,11 +27,10 @@ def with_flows(events: pl.DataFrame) -> pl.DataFrame:
         )
         .drop("base_currency", "quote_currency", "reduce_only", "currency")
         .pipe(with_leg_flows)
-        .collect()
     )
 
 
-def with_leg_flows(rows: pl.LazyFrame) -> pl.LazyFrame:
+def with_leg_flows(rows: pl.DataFrame) -> pl.DataFrame:
     """The change of each leg from quantity, value, fee and interest, as `base_flow` and `quote_flow`."""
     charged = -pl.col("interest").fill_null(ZERO)
     base = pl.when("buys").then("quantity").otherwise(-pl.col("quantity"))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ledger.cells import LARGEST_DIGITS, empty_cells, mixed_zones, type_table
+from ledger.cells import empty_cells, mixed_zones, type_table
 from ledger.columns import MARKS, schema
 from ledger.formats import Table, raw_batches
+from ledger.money import LARGEST, LARGEST_DIGITS
 from ledger.refusals import BadInput
 from ledger.rules import Rule, broken_rules, refusals_of
 
@@ -38,7 +39,7 @@ MARK_RULES: Mapping[str, Rule] = {
         "mark_price",
         f"An amount has at most {LARGEST_DIGITS} digits before the point.",
         "Check its unit.",
-        pl.col("mark_price") < 10**LARGEST_DIGITS,
+        pl.col("mark_price") < LARGEST,
     ),
     "maintenance_rate_is_a_share": _rate("maintenance_rate"),
     "liquidation_fee_rate_is_a_share": _rate("liquidation_fee_rate"),

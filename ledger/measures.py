@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from ledger.money import LARGEST
+
 
 @singledispatch
 def larger(first: Any, second: Any) -> Any:
@@ -32,7 +34,7 @@ def ratio(numerator: Any, denominator: Any) -> Any:
 
 @ratio.register
 def _(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    return numerator / pl.when(denominator != 0).then(denominator)
+    return numerator / pl.when(_fits(numerator, denominator)).then(denominator)
 
 
 @singledispatch
@@ -43,7 +45,13 @@ def positive_ratio(numerator: Any, denominator: Any) -> Any:
 
 @positive_ratio.register
 def _(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    return pl.when(numerator > 0).then(numerator) / pl.when(denominator > 0).then(denominator)
+    exists = (numerator > 0) & (denominator > 0) & _fits(numerator, denominator)
+    return numerator / pl.when(exists).then(denominator)
+
+
+def _fits(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """True where the quotient is below 10**17, as every amount is: one over the dust of a leg has no meaning."""
+    return numerator.abs() / LARGEST < denominator.abs()
 
 
 # --- the corkscrew: opening + change = closing -----------------------------------------------------------------

@@ -13,6 +13,11 @@ MONEY = pl.Decimal(38, SCALE)
 INTEGER_DIGITS = 38 - SCALE
 """Digits before the point. The sum of the absolute amounts of one position must stay below 10**20."""
 
+LARGEST_DIGITS = 17
+LARGEST = 10**LARGEST_DIGITS
+"""Every amount that is read, and every quantity times price, is below this. Money holds 10**20, so the sums of a
+position with a thousand of the largest events fit, and so does every split of a fill (see `proportion`)."""
+
 ZERO = pl.lit("0").cast(MONEY)
 _ONE_UNIT = pl.lit("1e-18").cast(MONEY)
 

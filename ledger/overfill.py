@@ -47,8 +47,11 @@ def split_fills(fills: pl.DataFrame) -> pl.LazyFrame:
         )
         .with_columns(_left_over(name) for name in _AMOUNTS)
         .with_columns(_rest(name) for name in _AMOUNTS)
+        .collect()
+        .lazy()
     )
-    leaves, opens = pl.col("settlement_left").fill_null(ZERO) != 0, pl.col("settlement_after") != 0
+    leaves = pl.any_horizontal(pl.col(f"left_{name}") != 0 for name in _AMOUNTS)
+    opens = pl.col("settlement_after") != 0
     return pl.concat(
         [
             _part(parts, "close", 1, "closes"),

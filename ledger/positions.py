@@ -67,7 +67,7 @@ def valued(positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime 
     try:
         for column in (*DISPLAY, *MEASURES):
             known = known.with_columns(column.expression())
-    except pl.exceptions.InvalidOperationError as problem:
+    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as problem:
         raise refuse_file(
             "marks", "the value of a position at its mark price has more than 20 digits", "check the mark prices"
         ) from problem

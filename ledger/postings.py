@@ -19,7 +19,7 @@ def posting_amounts(ledger: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFra
     The currencies of the legs stand beside as `base_currency`, `quote_currency`, `margin_currency`, `fee_currency`.
     """
     names = positions.select("position", "base_currency", "quote_currency", "margin_currency")
-    known = ledger.join(names, on="position", how="left", maintain_order="left")
+    known = ledger.lazy().join(names.lazy(), on="position", how="left", maintain_order="left")
     in_base = pl.col("fee_currency") == pl.col("base_currency")
     in_quote = pl.col("fee_currency") == pl.col("quote_currency")
     fee, interest = pl.col("fee").fill_null(ZERO), pl.col("interest").fill_null(ZERO)
@@ -48,7 +48,7 @@ def posting_amounts(ledger: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFra
             "account@third": -third,
             "fees@third": third,
         },
-    )
+    ).collect()
 
 
 _SIDES = ("assets", "liability")
@@ -78,19 +78,20 @@ def imbalances(amounts: pl.DataFrame) -> pl.DataFrame:
 def postings_of(amounts: pl.DataFrame) -> pl.DataFrame:
     """The postings (columns POSTINGS): one row per amount that is not zero, those of an event part together."""
     columns = [column for column in amounts.columns if "@" in column]
-    rows = amounts.with_row_index("ledger_row")
-    found = [rows.filter(pl.col(column) != 0).select(*_line(column, number)) for number, column in enumerate(columns)]
-    lines = pl.concat(found)
-    order = lines.select(pl.col("ledger_row").cast(pl.UInt64) * len(columns) + pl.col("line")).to_series().arg_sort()
-    return lines.drop("ledger_row", "line")[order].select(*schema(POSTINGS))
+    rows = amounts.lazy().with_row_index("ledger_row")
+    lines = [rows.select(_line(column)).filter(pl.col("amount") != 0) for column in columns]
+    # Few columns are filtered and put in order; what the ledger row says is gathered beside them once. Gathering
+    # from one chunk is several times faster than from many.
+    found = pl.concat(lines).collect().rechunk()
+    found = found[found.select(pl.arg_sort_by("ledger_row", maintain_order=True)).to_series()]
+    return amounts.select(_KEYS).rechunk()[found["ledger_row"]].hstack(found).select(*schema(POSTINGS))
 
 
-def _line(column: str, number: int) -> list[pl.Expr]:
+def _line(column: str) -> list[pl.Expr]:
     account, leg = column.split("@")
     currency = "fee_currency" if leg == "third" else f"{leg}_currency"
     return [
-        pl.col("ledger_row", *_KEYS),
-        pl.lit(number, pl.UInt64).alias("line"),
+        pl.col("ledger_row"),
         pl.lit(account, pl.Enum(ACCOUNTS)).alias("posting_account"),
         pl.col(currency).alias("currency"),
         pl.col(column).alias("amount"),

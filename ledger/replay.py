@@ -46,10 +46,10 @@ def in_parts(flows: pl.DataFrame, path: pl.DataFrame) -> pl.DataFrame:
         return beside_events(known.select(_PATH), whole)
     parts = split_fills(beside_events(crossed, flows.select(SPLIT_READS))).select(*_PATH, *_OF_PART).collect()
     # An event's columns are gathered once, by narrow rows that know the event and where the amounts of the part are.
-    amounts = pl.concat([whole.select(_OF_PART), parts.select(_OF_PART)])
+    amounts = pl.concat([whole.select(_OF_PART), parts.select(_OF_PART)], rechunk=True)
     placed = parts.select(*_PATH, amounts_place=pl.int_range(pl.len(), dtype=pl.UInt32) + flows.height)
     unsplit = known.filter(~pl.col("is_split")).select(*_PATH, amounts_place="place")
-    narrow = pl.concat([unsplit, placed])
+    narrow = pl.concat([unsplit, placed], rechunk=True)
     key = narrow.select(pl.col("step").cast(pl.UInt64) * 4 + pl.col("part")).to_series()
     narrow = narrow[key.arg_sort()]
     return beside_events(narrow, whole.drop(_OF_PART)).hstack(amounts[narrow["amounts_place"]])

@@ -24,6 +24,12 @@ def _is(*kinds: str) -> pl.Expr:
     return pl.col("kind").is_in(kinds)
 
 
+def _event_posts() -> pl.Expr:
+    """True on the first part of an event of which any part, of at most three, opens or increases."""
+    later = (pl.col("posts").shift(-n) & (pl.col("step").shift(-n) == pl.col("step")) for n in (1, 2))
+    return pl.any_horizontal(pl.col("posts"), *(part.fill_null(value=False) for part in later))
+
+
 _FLAT = pl.col("settlement_before") == 0
 _LONG = (pl.col("settlement_before") > 0) != pl.col("margin_is_base")
 _GROSS = (
@@ -80,7 +86,7 @@ _RULES = (
         "leverage",
         "A fill that opens or increases a position needs a leverage or its recorded initial margin.",
         "Give leverage on this or an earlier event of the position, or amount on this fill.",
-        pl.col("posts") & pl.col("initial_margin").is_null(),
+        pl.col("posts") & pl.col("initial_margin").is_null() & ~pl.col("never_opens"),
     ),
     SequenceRule(
         "amount",
@@ -88,9 +94,8 @@ _RULES = (
         "Leave amount empty on fills that reduce or close.",
         _is("fill")
         & (pl.col("part") == 1)
-        & ~pl.col("posts")
-        & (pl.col("amount").fill_null(ZERO) != 0)
-        & (~pl.col("is_split") | pl.col("never_opens")),
+        & ~_event_posts()
+        & (pl.col("amount").fill_null(ZERO) != 0),
     ),
     SequenceRule(
         "mode",
