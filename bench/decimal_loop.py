@@ -293,10 +293,7 @@ def main(events_file: Path, balances_file: Path) -> None:
             "position": [position for position, _ in episodes],
             "episode": [episode for _, episode in episodes],
             # As text: the comparison casts it to the engine's money type.
-            **{
-                name: [_text(amount) for amount in column]
-                for name, column in zip(BALANCES, columns, strict=True)
-            },
+            **{name: [_text(amount) for amount in column] for name, column in zip(BALANCES, columns, strict=True)},
         },
     ).write_parquet(balances_file)
     print(json.dumps({"seconds": seconds, "events": frame.height, "ledger_rows": rows, "postings": entries}))

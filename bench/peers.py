@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ledger.output import COMPRESSION
+
 OUTPUTS = ("ledger", "postings", "positions", "checks")
 ROWS_AT_ONCE = 1_000_000
 JOURNAL_TOOLS = {"hledger": "hledger", "ledger-cli": "ledger"}
@@ -41,7 +43,7 @@ def floor(events: Path, outputs: Path, target: Path) -> dict[str, float]:
             before = time.perf_counter()
             rows = source.slice(offset, ROWS_AT_ONCE).collect()
             outside += time.perf_counter() - before
-            rows.write_parquet(target / f"{name}-{offset}.parquet")
+            rows.write_parquet(target / f"{name}-{offset}.parquet", compression=COMPRESSION)
     return {"events": events_height, "seconds_outside": outside}
 
 

@@ -77,9 +77,7 @@ def _round(files: Files, peers: list[str]) -> dict[str, Run]:
         "process": _replay(files.events, files.outputs),
     }
     files.scratch.mkdir()
-    done["floor"] = run(
-        python("bench.peers", "floor", files.events, files.outputs, files.scratch), prints_json=True
-    )
+    done["floor"] = run(python("bench.peers", "floor", files.events, files.outputs, files.scratch), prints_json=True)
     shutil.rmtree(files.scratch)
     for peer in peers:
         if peer == "decimal":

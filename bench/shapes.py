@@ -171,9 +171,7 @@ def _circumstances(cycle: int) -> list[pl.Expr]:
         (position // 2 % 2 == 1).alias("margin_is_base"),
         ((position % 2 == 0) == pl.col("forward")).alias("is_forward_long"),
         size.alias("size"),
-        (_one_plus(wobble, "0.000001") * _one_plus(index // cycle * 37 % 101, "0.001") * level).alias(
-            "price"
-        ),
+        (_one_plus(wobble, "0.000001") * _one_plus(index // cycle * 37 % 101, "0.001") * level).alias("price"),
         _one_plus(wobble * 31 % 9_967, "0.000001").alias("wobble"),
     ]
 
@@ -202,9 +200,7 @@ def _amounts() -> list[pl.Expr]:
     rate = pl.when(pl.col("row") % 11 == 0).then(pl.lit("-0.0002")).otherwise(pl.lit("0.001")).cast(MONEY)
     worth = pl.col("traded") * pl.col("price")
     has_amount = pl.col("kind").is_in(["interest", "margin"])
-    is_in_base = (
-        pl.when(pl.col("kind") == "interest").then(~pl.col("is_forward_long")).otherwise("margin_is_base")
-    )
+    is_in_base = pl.when(pl.col("kind") == "interest").then(~pl.col("is_forward_long")).otherwise("margin_is_base")
     return [
         pl.when("is_fill").then(pl.when(is_buy).then("traded").otherwise(worth) * rate).alias("fee"),
         pl.when("is_fill").then(pl.when(is_buy).then("base").otherwise(pl.lit(QUOTE))).alias("fee_currency"),

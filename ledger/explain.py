@@ -1,5 +1,6 @@
 """How a balance came to be: the ledger rows of one position, each with its postings and the input row behind it."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ import polars as pl
 from ledger.columns import FRAMES, schema
 from ledger.refusals import LedgerError
 
+_EPISODE = re.compile(r"#[0-9]{1,9}$")
 _BALANCES = ("base", "quote", "margin")
 
 
@@ -36,11 +38,9 @@ def explain(folder: Path, position: str, at: datetime | None = None) -> Iterator
 
     Raises LedgerError when the folder holds no such position.
     """
-    name, _, episode = position.partition("#")
+    name, _, episode = position.rpartition("#") if _EPISODE.search(position) else (position, "", "")
     wanted = pl.col("position") == name
     if episode:
-        if not episode.isdigit():
-            raise LedgerError(f"{position}: write NAME or NAME#EPISODE, for example {name}#1")
         wanted &= pl.col("episode") == int(episode)
     rows = read_frame(folder, "ledger").filter(wanted)
     rows = rows if at is None else rows.filter(pl.col("time") <= at)

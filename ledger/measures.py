@@ -51,7 +51,8 @@ def _(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
 
 def _fits(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """True where the quotient is below 10**17, as every amount is: one over the dust of a leg has no meaning."""
-    return numerator.abs() / LARGEST < denominator.abs()
+    fits: pl.Expr = numerator.abs() / LARGEST < denominator.abs()
+    return fits
 
 
 # --- the corkscrew: opening + change = closing -----------------------------------------------------------------

@@ -16,11 +16,11 @@ _ROW_GROUP = 50_000
 class Spool:
     """Collects batches of typed events in file order and gives them back in batches of whole positions.
 
-    `folder` receives the files when there are more than `held` events.
+    `folder` receives the files when there are more than `HELD_EVENTS` events.
     """
 
-    def __init__(self, folder: Path, held: int = HELD_EVENTS) -> None:
-        self._folder, self._held = folder, held
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._waiting: list[pl.DataFrame] = []
         self._files: list[Path] = []
         self._counts: list[pl.DataFrame] = []
@@ -33,7 +33,7 @@ class Spool:
         self._counts.append(events.group_by(POSITION_KEY).len("events"))
         self._hashes.append(events["event_id"].hash())
         self._waiting.append(events)
-        if sum(batch.height for batch in self._waiting) > self._held:
+        if sum(batch.height for batch in self._waiting) > HELD_EVENTS:
             self._to_disk()
 
     def index(self) -> pl.DataFrame:

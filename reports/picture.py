@@ -24,14 +24,9 @@ def convert(book: Path, kind: str, folder: Path) -> Path:
         settings = Path(profile) / "user" / "registrymodifications.xcu"
         settings.parent.mkdir()
         settings.write_text(_ALWAYS, encoding="utf-8")
-        command = [
-            "soffice",
-            f"-env:UserInstallation={Path(profile).as_uri()}",
-            "--headless",
-            "--convert-to",
-            kind,
-        ]
-        done = subprocess.run([*command, "--outdir", folder, book], capture_output=True, text=True, check=False)
+        program = ["soffice", f"-env:UserInstallation={Path(profile).as_uri()}", "--headless"]
+        arguments = ["--convert-to", kind, "--outdir", str(folder), str(book)]
+        done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     result = folder / f"{book.stem}.{kind}"
     if done.returncode or not result.is_file():
         raise RuntimeError(f"LibreOffice could not convert {book}: {done.stderr.strip() or done.stdout.strip()}")
