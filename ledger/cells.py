@@ -53,9 +53,7 @@ def typed(column: Column, raw: pl.DataType) -> pl.Expr:
 
 def _amount(cell: pl.Expr, raw: pl.DataType) -> pl.Expr:
     amount = cell.cast(MONEY, strict=False)
-    exact = (
-        cell.str.contains(_PLAIN_AMOUNT) if isinstance(raw, pl.String) else amount.abs() < LARGEST
-    )
+    exact = cell.str.contains(_PLAIN_AMOUNT) if isinstance(raw, pl.String) else amount.abs() < LARGEST
     return pl.when(exact).then(amount)
 
 
@@ -68,14 +66,9 @@ def _time(cell: pl.Expr, raw: pl.DataType) -> pl.Expr:
     text = cell.str.replace(" ", "T", literal=True)
     moment = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
     epoch = cell.cast(pl.Int64, strict=False).cast(pl.Datetime("ms", "UTC")).cast(TIME)
-    is_epoch = (
-        cell.str.len_bytes() == 13
-    )  # an ISO time is longer, and 13 bytes of another text are no integer
+    is_epoch = cell.str.len_bytes() == 13  # an ISO time is longer, and 13 bytes of another text are no integer
     return (
-        pl.when(is_epoch & (epoch.dt.epoch("ms") >= 10**12))
-        .then(epoch)
-        .when(cell.str.contains(_ISO_TIME))
-        .then(moment)
+        pl.when(is_epoch & (epoch.dt.epoch("ms") >= 10**12)).then(epoch).when(cell.str.contains(_ISO_TIME)).then(moment)
     )
 
 
@@ -83,9 +76,7 @@ def _flag(cell: pl.Expr, raw: pl.DataType) -> pl.Expr:
     if isinstance(raw, pl.Boolean):
         return cell
     words = {"true": True, "1": True, "false": False, "0": False}
-    return (
-        cell.cast(pl.String).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
-    )
+    return cell.cast(pl.String).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 
 # --- judges: the value after all, or the reason why not -----------------------------------------------------
@@ -198,9 +189,7 @@ def _type_remedy(column: Column, raw: pl.DataType) -> str | None:
     words = isinstance(raw, (pl.Categorical, pl.Enum))
     if column.dtype == MONEY:
         exact = raw.is_integer() or (isinstance(raw, pl.Decimal) and raw.scale <= SCALE)
-        return (
-            None if exact else f"Store decimals of at most {SCALE} places, or text; floats have lost digits."
-        )
+        return None if exact else f"Store decimals of at most {SCALE} places, or text; floats have lost digits."
     if column.dtype == TIME:
         zoned = raw == pl.Int64() or (isinstance(raw, pl.Datetime) and raw.time_zone is not None)
         return None if zoned else "Store timestamps with a zone, epoch milliseconds, or text."
@@ -217,9 +206,7 @@ def type_table(raw: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[pl.DataF
     `raw` may lack columns: they come out empty. Other columns of `raw` are kept.
     """
     given = [column for column in columns if column.name in raw.columns]
-    absent = [
-        pl.lit(None, dtype=column.dtype).alias(column.name) for column in columns if column not in given
-    ]
+    absent = [pl.lit(None, dtype=column.dtype).alias(column.name) for column in columns if column not in given]
     table = raw.with_columns(typed(column, raw.schema[column.name]) for column in given).with_columns(absent)
     refused: list[Refused] = []
     for column in given:
@@ -256,9 +243,7 @@ def empty_cells(raw: pl.DataFrame, required: tuple[str, ...]) -> list[Refused]:
     return refused
 
 
-def mixed_zones(
-    raw: pl.DataFrame, table: pl.DataFrame, first_zone: str | None
-) -> tuple[list[Refused], str | None]:
+def mixed_zones(raw: pl.DataFrame, table: pl.DataFrame, first_zone: str | None) -> tuple[list[Refused], str | None]:
     """Rows whose time is in another zone than the first of the file; and that zone, once it is known."""
     if raw.schema.get("time") != pl.String:
         return [], first_zone

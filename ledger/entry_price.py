@@ -6,15 +6,20 @@ from ledger.money import SCALE, ZERO, divide, from_units, since
 from ledger.policies import Policies
 
 
-def with_entry_price(parts: pl.LazyFrame, policies: Policies) -> pl.LazyFrame:
+def with_entry_price(parts: pl.DataFrame, policies: Policies) -> pl.DataFrame:
     """Adds `entry_price`, the average entry price after each event, under the policy `entry_price`."""
     if policies.entry_price == "net_remaining":
-        return parts.with_columns(_over_remaining(parts.collect()))
+        return parts.with_columns(_over_remaining(parts))
     held = (pl.col("settlement_before") != 0) | (pl.col("settlement_after") != 0)
-    return parts.with_columns(
-        opened_quantity=since("life", pl.col("added_quantity")), opened_cost=since("life", pl.col("added_cost"))
-    ).with_columns(
-        entry_price=pl.col("opened_cost") / pl.when(held & (pl.col("opened_quantity") > 0)).then("opened_quantity")
+    return (
+        parts.with_columns(quantity_total=pl.col("added_quantity").cum_sum(), cost_total=pl.col("added_cost").cum_sum())
+        .with_columns(
+            opened_quantity=since("life", "added_quantity", "quantity_total"),
+            opened_cost=since("life", "added_cost", "cost_total"),
+        )
+        .with_columns(
+            entry_price=pl.col("opened_cost") / pl.when(held & (pl.col("opened_quantity") > 0)).then("opened_quantity")
+        )
     )
 
 

@@ -24,12 +24,8 @@ TRADES = ("fill", "liquidation")
 _CODE = "[A-Z0-9]{1,20}"
 _FIRST, _LAST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 
-_kind, _quantity, _price, _fee, _amount = (
-    pl.col(name) for name in ("kind", "quantity", "price", "fee", "amount")
-)
-_instrument, _margin_currency, _currency = (
-    pl.col(name) for name in ("instrument", "margin_currency", "currency")
-)
+_kind, _quantity, _price, _fee, _amount = (pl.col(name) for name in ("kind", "quantity", "price", "fee", "amount"))
+_instrument, _margin_currency, _currency = (pl.col(name) for name in ("instrument", "margin_currency", "currency"))
 _ONE = pl.lit(1).cast(MONEY)
 _legs = _instrument.str.splitn("-", 2)
 
@@ -50,11 +46,7 @@ def _value() -> pl.Expr:
     # A product that does not fit the type would stop the whole column, so it is taken only where it fits.
     # Below one unit the price alone decides that; above, the quotient itself fits.
     too_large = _price.abs() > pl.lit(LARGEST).cast(MONEY) / pl.max_horizontal(_quantity.abs(), _ONE)
-    return (
-        pl.when(too_large)
-        .then(pl.lit(LARGEST).cast(MONEY))
-        .otherwise(pl.when(~too_large).then(_quantity) * _price)
-    )
+    return pl.when(too_large).then(pl.lit(LARGEST).cast(MONEY)).otherwise(pl.when(~too_large).then(_quantity) * _price)
 
 
 def _plain(column: str) -> Rule:

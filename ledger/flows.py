@@ -1,8 +1,12 @@
 """What an event moves, before anyone asks what it does to the position: a pure reading of each row by itself."""
 
+from typing import TypeVar
+
 import polars as pl
 
 from ledger.money import ZERO
+
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 
 def with_flows(events: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +34,7 @@ def with_flows(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def with_leg_flows(rows: pl.DataFrame) -> pl.DataFrame:
+def with_leg_flows(rows: Rows) -> Rows:
     """The change of each leg from quantity, value, fee and interest, as `base_flow` and `quote_flow`."""
     charged = -pl.col("interest").fill_null(ZERO)
     base = pl.when("buys").then("quantity").otherwise(-pl.col("quantity"))

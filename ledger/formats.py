@@ -71,9 +71,7 @@ def raw_batches(path: Path, table: Table, batch_rows: int) -> Iterator[RawBatch]
         yield from readers[path.suffix.lower()](path, table, batch_rows)
     except _BROKEN as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise refuse_file(
-            file, f"The file is damaged or cut off: {reason}.", "Export or copy it again."
-        ) from error
+        raise refuse_file(file, f"The file is damaged or cut off: {reason}.", "Export or copy it again.") from error
 
 
 def _refusals(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
@@ -115,9 +113,7 @@ def _csv(path: Path, table: Table, batch_rows: int) -> Iterator[RawBatch]:
     first = True
     for frame in scan.collect_batches(chunk_size=batch_rows, maintain_order=True):
         filled = frame.filter(pl.any_horizontal(pl.exclude("row").is_not_null()))
-        rows = (
-            filled if not ragged.height else filled.join(ragged, on="row", how="anti", maintain_order="left")
-        )
+        rows = filled if not ragged.height else filled.join(ragged, on="row", how="anti", maintain_order="left")
         yield RawBatch(rows, ragged if first else ragged.clear())
         first = False
 
@@ -183,9 +179,7 @@ def _ndjson(path: Path, table: Table, batch_rows: int) -> Iterator[RawBatch]:
                 raise refuse_file(str(path), "The file is not in UTF-8 but in UTF-16.", "Save it as UTF-8.")
             if not line.strip():
                 continue
-            record, problems = _json_record(
-                line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, table
-            )
+            record, problems = _json_record(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, table)
             refused += [(str(path), number, *problem) for problem in problems]
             if not problems:
                 records.append(record)
@@ -239,9 +233,7 @@ def _json_record(line: bytes, table: Table) -> tuple[dict[str, str | None], list
             rule = "The key is not a known column; a misspelt one would be ignored."
             problems.append((name, str(value), rule, f"Remove it, or choose from: {', '.join(table.names)}."))
         elif isinstance(value, (dict, list)):
-            problems.append(
-                (name, json.dumps(value), "A value is a text, a number or a flag.", "Do not nest it.")
-            )
+            problems.append((name, json.dumps(value), "A value is a text, a number or a flag.", "Do not nest it."))
         elif isinstance(value, str) and not _is_text(value):
             problems.append((name, ascii(value), "A text has no half characters.", "Write it in UTF-8."))
         else:

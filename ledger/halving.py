@@ -35,11 +35,13 @@ def cut_in_two(events: pl.DataFrame) -> pl.DataFrame:
     Left whole: what a half would change by rounding alone (more than 9 decimals in the quantity, 8 in the price, 16
     in the fee), recorded initial margins, and fills that must find a position to reduce.
     """
-    exact = pl.all_horizontal(
-        _has_decimals("quantity", 9), _has_decimals("price", 8), _has_decimals("fee", 16)
+    exact = pl.all_horizontal(_has_decimals("quantity", 9), _has_decimals("price", 8), _has_decimals("fee", 16))
+    cut = (
+        (pl.col("kind") == "fill") & ~pl.col("reduce_only").fill_null(value=False) & pl.col("amount").is_null() & exact
     )
-    cut = (pl.col("kind") == "fill") & ~pl.col("reduce_only").fill_null(value=False) & pl.col("amount").is_null() & exact
-    halves = events.with_columns(pl.when(cut).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name) for name in _HALVED)
+    halves = events.with_columns(
+        pl.when(cut).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name) for name in _HALVED
+    )
     copies = events.select(pl.when(cut).then(2).otherwise(1)).to_series()
     return halves[_repeated(copies)]
 

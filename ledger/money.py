@@ -35,10 +35,10 @@ def from_units(count: pl.Expr) -> pl.Expr:
 def proportion(amount: pl.Series, part: pl.Series, whole: pl.Series) -> pl.Series:
     """`amount * part / whole` rounded once, half-even, at the 18th place, for each row of three money columns.
 
-    Needs 0 <= part <= whole, 0 < whole < 10**19 and 0 <= |amount| < 10**17. The product can need 76 digits, which no column
-    type holds. So the quotient `part / whole` is taken to 36 places in two steps, which leaves the result wrong by
-    at most one unit, and the remainder of the long division says by which. The products in the remainders wrap
-    around at 2**128; their *difference* is smaller than `whole`, so it comes out exact all the same.
+    Needs 0 <= part <= whole, 0 < whole < 10**19 and 0 <= |amount| < 10**17. The product can need 76 digits, which no
+    column type holds. So the quotient `part / whole` is taken to 36 places in two steps, which leaves the result wrong
+    by at most one unit, and the remainder of the long division says by which. The products in the remainders wrap
+    around at 2**128; their *difference* is smaller than 2 `whole`, so it comes out exact all the same.
     """
     columns = pl.LazyFrame({"amount": amount, "part": part, "whole": whole})
     a, p, w, share, near = (pl.col(name) for name in ("amount", "part", "whole", "share", "near"))
@@ -53,14 +53,13 @@ def proportion(amount: pl.Series, part: pl.Series, whole: pl.Series) -> pl.Serie
     )
 
 
-def since(start: str, flow: pl.Expr) -> pl.Expr:
+def since(start: str, flow: str, total: str) -> pl.Expr:
     """The sum of the flows since the row whose number stands in the column `start`, that row included.
 
-    One cumulative sum over the whole frame less its value before the start costs a fraction of a sum per group, and
-    is as exact.
+    `total` names the cumulative sum of the column `flow`. One sum over the whole frame less its value before the
+    start costs a fraction of a sum per group, and is as exact.
     """
-    total = flow.cum_sum()
-    return total - (total - flow).gather(pl.col(start))
+    return pl.col(total) - (pl.col(total) - pl.col(flow)).gather(pl.col(start))
 
 
 def divide(numerator: int, denominator: int) -> int:

@@ -47,7 +47,7 @@ def split_fills(fills: pl.DataFrame) -> pl.LazyFrame:
         )
         .with_columns(_left_over(name) for name in _AMOUNTS)
         .with_columns(_rest(name) for name in _AMOUNTS)
-        .collect()
+        .collect()  # once, for all three kinds of part
         .lazy()
     )
     leaves = pl.any_horizontal(pl.col(f"left_{name}") != 0 for name in _AMOUNTS)

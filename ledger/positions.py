@@ -18,7 +18,8 @@ def positions_of(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     running totals at its last row less those before its first. Mark prices and measures are added by `valued`.
     """
     totals = {f"{name}_total": pl.col(name).fill_null(ZERO).cum_sum() for name in _TOTALS}
-    live = ledger.filter(pl.col("direction").is_not_null()).with_columns(**totals).with_row_index("rows_to")
+    live = ledger.select(_READ).filter(pl.col("direction").is_not_null())
+    live = live.with_columns(**totals).with_row_index("rows_to")
     opens = live["action"] == "open"
     first = live.filter(opens).select(
         opened="time",
@@ -55,6 +56,12 @@ def positions_of(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
 
 
 _TOTALS = ("initial_margin", "interest")
+_READ = (
+    *("position", "episode", "event_number", "time", "kind", "action", "direction", "mode"),
+    *("entry_price", "realised_pnl", "base_closing", "quote_closing", "margin_closing"),
+    *("account_base", "account_quote", *_TOTALS),
+)
+"""Columns of the ledger that say something about an episode."""
 
 
 def valued(positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:

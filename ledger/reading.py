@@ -53,9 +53,7 @@ def _batch(
     rows = raw.frame.height + raw.refusals["row"].n_unique()
     table, refused = type_table(raw.frame, EVENTS)
     foreign, first_zone = mixed_zones(raw.frame, table, first_zone)
-    table = table.with_columns(
-        pl.col("reduce_only").fill_null(False), pl.lit(number, dtype=pl.UInt16).alias("input")
-    )
+    table = table.with_columns(pl.col("reduce_only").fill_null(False), pl.lit(number, dtype=pl.UInt16).alias("input"))
     events = _with_margin_code(table).select(EVENTS_SCHEMA.names())
     if not (refused or foreign) and schema_for(policies).is_valid(events.drop("input", "row")):
         return Batch(events, raw.refusals, rows), first_zone
@@ -63,9 +61,7 @@ def _batch(
     refused += broken_rules(events, rules_for(policies), refused)
     refusals = refusals_of(file, raw.frame, refused)
     events = events.join(refusals, on="row", how="anti", maintain_order="left")
-    return Batch(
-        events, pl.concat([raw.refusals, refusals]).sort("row", maintain_order=True), rows
-    ), first_zone
+    return Batch(events, pl.concat([raw.refusals, refusals]).sort("row", maintain_order=True), rows), first_zone
 
 
 def _with_margin_code(table: pl.DataFrame) -> pl.DataFrame:

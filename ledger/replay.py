@@ -25,8 +25,7 @@ def replay_parts(events: pl.DataFrame, policies: Policies) -> pl.DataFrame:
     """
     flows = with_flows(events)
     path = settlement_path(flows, spot_first=policies.overfill == "spot_first")
-    parts = in_parts(flows, path).lazy()  # lazily, so that what two expressions share is computed once
-    return parts.pipe(with_margin).pipe(with_balances).pipe(with_entry_price, policies).collect()
+    return in_parts(flows, path).pipe(with_margin).pipe(with_balances).pipe(with_entry_price, policies)
 
 
 def in_parts(flows: pl.DataFrame, path: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +71,7 @@ _PATH = (
 )
 
 
-def with_margin(parts: pl.LazyFrame) -> pl.LazyFrame:
+def with_margin(parts: pl.DataFrame) -> pl.DataFrame:
     """Margin posted by opening and increasing, added or taken out; the life of the position each part belongs to."""
     first_part = pl.col("is_first") & (pl.col("part") == 1)
     stated = pl.when(first_part).then(pl.col("leverage").fill_null(ZERO)).otherwise("leverage").forward_fill()
@@ -95,7 +94,7 @@ def with_margin(parts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def with_balances(parts: pl.LazyFrame) -> pl.LazyFrame:
+def with_balances(parts: pl.DataFrame) -> pl.DataFrame:
     """Both legs and the margin since the position opened; in a closing part before anything is released.
 
     A left-over part moves the account and no balance of the position.
@@ -111,10 +110,9 @@ def with_balances(parts: pl.LazyFrame) -> pl.LazyFrame:
             added_quantity=pl.when("posts").then("quantity").otherwise(ZERO),
             added_cost=pl.when("posts").then("cost").otherwise(ZERO),
         )
+        .with_columns(pl.col(f"{balance}_kept").cum_sum().alias(f"{balance}_total") for balance in _BALANCES)
         .with_columns(
-            base_life=since("life", pl.col("base_kept")),
-            quote_life=since("life", pl.col("quote_kept")),
-            margin_life=since("life", pl.col("margin_kept")),
+            since("life", f"{balance}_kept", f"{balance}_total").alias(f"{balance}_life") for balance in _BALANCES
         )
         .with_columns(result_life=result("{leg}_life"))
     )

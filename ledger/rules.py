@@ -62,9 +62,7 @@ def refusals_of(file: str, raw: pl.DataFrame, refused: list[Refused]) -> pl.Data
             file=pl.lit(file),
             row="row",
             column=pl.lit(cells.column),
-            value=pl.col(cells.column).cast(pl.String)
-            if cells.column in raw.columns
-            else pl.lit(None, pl.String),
+            value=pl.col(cells.column).cast(pl.String) if cells.column in raw.columns else pl.lit(None, pl.String),
             rule=pl.lit(cells.sentence),
             remedy=pl.lit(cells.remedy),
         )

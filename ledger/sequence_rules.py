@@ -92,10 +92,7 @@ _RULES = (
         "amount",
         "Only a fill that opens or increases a position posts initial margin.",
         "Leave amount empty on fills that reduce or close.",
-        _is("fill")
-        & (pl.col("part") == 1)
-        & ~_event_posts()
-        & (pl.col("amount").fill_null(ZERO) != 0),
+        _is("fill") & (pl.col("part") == 1) & ~_event_posts() & (pl.col("amount").fill_null(ZERO) != 0),
     ),
     SequenceRule(
         "mode",

@@ -26,7 +26,9 @@ def settlement_path(flows: pl.DataFrame, spot_first: bool) -> pl.DataFrame:
     )
     if not spot_first:
         return _with_resets(path.with_columns(pl.lit(None, MONEY).alias(name) for name in _LEFT[2:]))
-    return path.join(_spot_parts(beside_events(path, flows)), on="step", how="left", maintain_order="left").pipe(_accumulate)
+    return path.join(_spot_parts(beside_events(path, flows)), on="step", how="left", maintain_order="left").pipe(
+        _accumulate
+    )
 
 
 def beside_events(path: pl.DataFrame, flows: pl.DataFrame) -> pl.DataFrame:
@@ -54,15 +56,13 @@ def _with_resets(path: pl.DataFrame) -> pl.DataFrame:
     candidate = pl.col("is_trade") & pl.col("never_opens")
     reaches_zero = ((before > 0) & (after <= 0)) | ((before < 0) & (after >= 0))
     restarts = pl.col("is_first") | pl.col("guess").shift(1, fill_value=False)
-    guessed = path.with_columns(guess=candidate)
+    guessed = path.with_columns(guess=candidate, total=flow.cum_sum())
     while True:
         followed = (
-            guessed.lazy()  # lazily, so that what two expressions share is computed once
-            .with_columns(restart=pl.when(restarts).then("step").forward_fill())
-            .with_columns(settlement_after=since("restart", flow))
+            guessed.with_columns(restart=pl.when(restarts).then("step").forward_fill())
+            .with_columns(settlement_after=since("restart", "settlement_flow", "total"))
             .with_columns(settlement_before=after - flow)
             .with_columns(seen=candidate & reaches_zero)
-            .collect()
         )
         if followed["seen"].equals(followed["guess"]):
             break
@@ -70,13 +70,16 @@ def _with_resets(path: pl.DataFrame) -> pl.DataFrame:
     return followed.with_columns(
         settlement_left=pl.when(pl.col("guess") & (after != 0)).then(after),
         settlement_after=pl.when("guess").then(ZERO).otherwise(after),
-    ).drop("guess", "seen", "restart")
+    ).drop("guess", "seen", "restart", "total")
 
 
 def _accumulate(path: pl.DataFrame) -> pl.DataFrame:
     kept = pl.col("settlement_flow") - pl.col("settlement_left").fill_null(ZERO)
-    return path.with_columns(settlement_after=since("start", kept)).with_columns(
-        settlement_before=pl.col("settlement_after") - kept
+    return (
+        path.with_columns(kept=kept, total=kept.cum_sum())
+        .with_columns(settlement_after=since("start", "kept", "total"))
+        .with_columns(settlement_before=pl.col("settlement_after") - kept)
+        .drop("kept", "total")
     )
 
 

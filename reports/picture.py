@@ -34,7 +34,10 @@ def convert(book: Path, kind: str, folder: Path) -> Path:
 
 
 def render(book: Path, sheet: str, picture: Path, page: int = 1, height: int = 0) -> None:
-    """Render a printed page of one sheet as PNG, cut to its upper `height` points if given. Raises ValueError when the workbook has no such sheet."""
+    """Render a printed page of one sheet as PNG, cut to its upper `height` points if given.
+
+    Raises ValueError when the workbook has no such sheet.
+    """
     with TemporaryDirectory() as folder:
         alone = Path(folder) / "sheet.xlsx"
         _only(book, sheet, alone)

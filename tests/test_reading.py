@@ -51,9 +51,7 @@ RECORDS = [
         amount="9000",
         currency="USDT",
     ),
-    record(
-        "2024-05-01T12:00:00.123Z", "a 2", "fill", **SALE, **ETHER, fee_currency="ETH", reduce_only="FALSE"
-    ),
+    record("2024-05-01T12:00:00.123Z", "a 2", "fill", **SALE, **ETHER, fee_currency="ETH", reduce_only="FALSE"),
     record(
         "2024-05-01 12:00:01.000001Z",
         "a3",
@@ -138,14 +136,10 @@ def test_what_spreadsheet_programs_write_is_read(events: pl.DataFrame, tmp_path:
     assert read(path).events.equals(events)
 
 
-def test_columns_come_in_any_order_and_optional_ones_may_be_absent(
-    events: pl.DataFrame, tmp_path: Path
-) -> None:
+def test_columns_come_in_any_order_and_optional_ones_may_be_absent(events: pl.DataFrame, tmp_path: Path) -> None:
     assert read(write_csv(tmp_path / "turned.csv", NAMES[::-1])).events.equals(events)
     path = tmp_path / "few.csv"
-    path.write_text(
-        ",".join(REQUIRED) + "\n2024-05-01T12:00:00Z,a,main,BTC-USDT,new,base,fill\n", encoding="utf-8"
-    )
+    path.write_text(",".join(REQUIRED) + "\n2024-05-01T12:00:00Z,a,main,BTC-USDT,new,base,fill\n", encoding="utf-8")
     assert set(read(path).refusals["column"]) == {"side", "quantity", "price"}
 
 
@@ -159,9 +153,7 @@ def test_blank_lines_count_as_rows_but_are_skipped(events: pl.DataFrame, tmp_pat
 
 def test_a_cell_with_a_comma_is_one_cell(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "events.csv")
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("sub-account", '"sub,account"'), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace("sub-account", '"sub,account"'), encoding="utf-8")
     assert read(path).events["account"][1] == "sub,account"
 
 
@@ -211,9 +203,7 @@ def as_parquet(events: pl.DataFrame, path: Path, **columns: pl.Expr) -> Path:
         {"mode": pl.col("mode").cast(pl.String), "account": pl.col("account").cast(pl.Categorical)},
     ],
 )
-def test_parquet_gives_the_same_events(
-    events: pl.DataFrame, tmp_path: Path, columns: dict[str, pl.Expr]
-) -> None:
+def test_parquet_gives_the_same_events(events: pl.DataFrame, tmp_path: Path, columns: dict[str, pl.Expr]) -> None:
     batch = read(as_parquet(events, tmp_path / "events.parquet", **columns), batch_rows=4)
     assert batch.events.drop("row").equals(events.drop("row"))
     assert batch.events["row"].to_list() == [1, 2, 3, 4, 5, 6]
@@ -251,15 +241,11 @@ def test_amounts_that_are_exact_are_taken(text: str, amount: str, tmp_path: Path
     verdict = judge_amount(text)
     assert verdict == Decimal(amount)
     path = write_csv(tmp_path / "events.csv")
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("-20000966.0227737993648251", text), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace("-20000966.0227737993648251", text), encoding="utf-8")
     assert read(path).events["amount"][3] == Decimal(amount)
 
 
-@pytest.mark.parametrize(
-    "text", ["1e-19", "1e17", "1e999999999999", "+1", "1_000", "١", "1e", "-", ".", "1\n", "--1"]
-)
+@pytest.mark.parametrize("text", ["1e-19", "1e17", "1e999999999999", "+1", "1_000", "١", "1e", "-", ".", "1\n", "--1"])
 def test_amounts_that_are_not_exact_are_refused(text: str) -> None:
     assert isinstance(judge_amount(text), Reason)
 
@@ -311,10 +297,7 @@ def test_what_only_the_replay_refuses_is_good_row_by_row(case: dict[str, str]) -
 def test_all_mistakes_are_listed_each_once(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "events.csv")
     text = path.read_text(encoding="utf-8")
-    text = (
-        text.replace("1.50,60000", "x,-1").replace("ETH-BTC,old", "ETHBTC,").replace("interest", "rent")
-        + "a,b\n"
-    )
+    text = text.replace("1.50,60000", "x,-1").replace("ETH-BTC,old", "ETHBTC,").replace("interest", "rent") + "a,b\n"
     path.write_text(text, encoding="utf-8")
     batch = read(path)
     assert batch.refusals.select("row", "column").rows() == [
@@ -422,9 +405,7 @@ BREAKS: dict[str, tuple[int, dict[str, object]]] = {
 def test_every_rule_refuses_a_row_that_breaks_it_alone(events: pl.DataFrame, name: str) -> None:
     row, changes = BREAKS[name]
     good = events.drop("input", "row")[row]
-    bad = good.with_columns(
-        pl.lit(value, dtype=good.schema[column]).alias(column) for column, value in changes.items()
-    )
+    bad = good.with_columns(pl.lit(value, dtype=good.schema[column]).alias(column) for column, value in changes.items())
     model = PairFeeEvents if name in PAIR_FEE_RULES else Events
     _, failure = model.filter(bad)
     assert name in failure.counts()
@@ -468,9 +449,7 @@ def test_every_kind_is_among_the_good_rows(events: pl.DataFrame) -> None:
 
 
 def test_marks_are_read_from_every_format(tmp_path: Path) -> None:
-    text = "instrument,mark_price,maintenance_rate\nBTC-USDT,29000.10,0.04\nETH-BTC,0E0,\n".replace(
-        "0E0", "5E-2"
-    )
+    text = "instrument,mark_price,maintenance_rate\nBTC-USDT,29000.10,0.04\nETH-BTC,0E0,\n".replace("0E0", "5E-2")
     (tmp_path / "marks.csv").write_text(text, encoding="utf-8")
     marks = read_marks(tmp_path / "marks.csv")
     assert marks.schema == schema(MARKS)

@@ -87,21 +87,15 @@ def typed(frame: pl.DataFrame, columns: tuple) -> pl.DataFrame:
 
 def ledger_frame() -> pl.DataFrame:
     frame = pl.concat([rows(EVENTS, EVENT_COLUMNS), rows(FLOWS, FLOW_COLUMNS)], how="horizontal")
-    changes = [
-        pl.col(f"{balance}_change").cast(pl.Decimal(38, 18)) for balance in ("base", "quote", "margin")
-    ]
+    changes = [pl.col(f"{balance}_change").cast(pl.Decimal(38, 18)) for balance in ("base", "quote", "margin")]
     openings = [
-        (change.cum_sum() - change)
-        .over("position")
-        .alias(change.meta.output_name().replace("change", "opening"))
+        (change.cum_sum() - change).over("position").alias(change.meta.output_name().replace("change", "opening"))
         for change in changes
     ]
     hours = pl.duration(hours=pl.col("event_number").cast(pl.Int64))
     origin = pl.concat_str("position", pl.lit(":"), "event_number").alias("event_id")
     frame = frame.with_columns(*openings, origin, pl.lit(START).alias("time") + hours)
-    frame = frame.with_columns(
-        input=pl.lit("1"), row=pl.int_range(2, pl.len() + 2), insurance_fund=pl.lit("0")
-    )
+    frame = frame.with_columns(input=pl.lit("1"), row=pl.int_range(2, pl.len() + 2), insurance_fund=pl.lit("0"))
     return typed(frame, LEDGER)
 
 
@@ -203,11 +197,7 @@ def differences(path: Path, folder: Path) -> list[tuple]:
     for (sheet, cell), formula in formulas(path).items():
         one, other = saved[sheet][cell].value, computed[sheet][cell].value
         # Sums of the tie-out lose what their tolerance allows; all else agrees to 13 digits.
-        apart = (
-            abs(one - other) > 1e-13 * max(abs(one), abs(other), 1e-3)
-            if is_number(one, other)
-            else one != other
-        )
+        apart = abs(one - other) > 1e-13 * max(abs(one), abs(other), 1e-3) if is_number(one, other) else one != other
         if apart:
             found.append((sheet, cell, formula, one, other))
     return found
@@ -273,11 +263,7 @@ def test_other_readers_read_the_same(book: Path) -> None:
     for sheet, name in (("Positions", "positions"), ("Ledger", "ledger")):
         read = pl.read_excel(book, sheet_name=sheet, read_options={"header_row": HEADER_ROW - 1})
         frame = made_up_frames()[name].sort("position", "episode" if name == "positions" else "event_number")
-        assert (
-            read["Position"].to_list()
-            == frame["position"].to_list()
-            == column(values(book), sheet, "Position")
-        )
+        assert read["Position"].to_list() == frame["position"].to_list() == column(values(book), sheet, "Position")
         for heading in (heading for heading in read.columns if heading.endswith("(exact)")):
             exact = read[heading].cast(pl.String).to_list()
             assert exact == column(values(book), sheet, heading)
@@ -303,9 +289,7 @@ def test_every_column_of_the_frames_is_in_the_glossary(book: Path) -> None:
     saved = values(book)
     where, names = column(saved, "Glossary", "Where", header=4), column(saved, "Glossary", "Column", header=4)
     for frame, columns in FRAMES.items():
-        places = [
-            n for n, w in zip(names, where, strict=True) if w.lower().split(" (")[0].startswith(frame[:5])
-        ]
+        places = [n for n, w in zip(names, where, strict=True) if w.lower().split(" (")[0].startswith(frame[:5])]
         places += [n for n, w in zip(names, where, strict=True) if frame == "inputs" and w == "About, inputs"]
         assert {one.name for one in columns} <= set(places)
 
