@@ -143,12 +143,15 @@ def _flatness(ledger: pl.DataFrame) -> pl.Series:
 
 def _completeness(ledger: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """One residual: events without a first part, or quantity and fees that the parts have more or less of."""
-    missing = ledger.filter(pl.col("part") == 1).height - events.height
-    totals = [frame.select(pl.col("quantity", "fee").fill_null(ZERO).sum()) for frame in (ledger, events)]
-    differences = [(totals[0][name] - totals[1][name]).abs() for name in ("quantity", "fee")]
-    residual = pl.select(pl.max_horizontal(pl.Series([abs(missing)]).cast(MONEY), *differences)).to_series()
+    missing = int((ledger["part"] == 1).sum()) - events.height
+    quantity, fee = (_total(ledger, name) - _total(events, name) for name in ("quantity", "fee"))
+    residual = pl.Series([max(abs(missing), abs(quantity), abs(fee))], dtype=MONEY, strict=False)
     row = finding("every_event_once", pl.DataFrame({"place": ["all events"]}), residual)
     return row.with_columns(rows_tested=pl.lit(events.height, pl.UInt64))
+
+
+def _total(frame: pl.DataFrame, name: str) -> Decimal:
+    return Decimal(str(frame[name].sum()))  # `Series.sum` checks for overflow, a grouped sum would not
 
 
 def _margin_difference(ledger: pl.DataFrame) -> pl.Series:

@@ -119,7 +119,7 @@ class _Run:
         rows = pl.scan_parquet(ledger)
         total = int(rows.select(pl.len()).collect().item())
         for start in range(0, total, BATCH_EVENTS):
-            amounts = posting_amounts(rows.slice(start, BATCH_EVENTS).collect(), self._index)
+            amounts = posting_amounts(rows.slice(start, BATCH_EVENTS), self._index)
             self._progress("Posting", min(start + BATCH_EVENTS, total), total)
             self.findings += posting_checks(amounts)
             yield postings_of(amounts)

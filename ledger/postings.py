@@ -13,7 +13,7 @@ from ledger.money import ZERO
 _KEYS = ("position", "episode", "event_number", "part", "event_id")
 
 
-def posting_amounts(ledger: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
+def posting_amounts(ledger: pl.DataFrame | pl.LazyFrame, positions: pl.DataFrame) -> pl.DataFrame:
     """One row per ledger row, one column `account@leg` per possible posting; leg is base, quote, margin or third.
 
     The currencies of the legs stand beside as `base_currency`, `quote_currency`, `margin_currency`, `fee_currency`.
