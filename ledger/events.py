@@ -138,8 +138,8 @@ RULES: Mapping[str, Rule] = {
     "amount_is_bounded": _bounded("amount"),
     "quantity_is_positive": _positive("quantity"),
     "price_is_positive": _positive("price"),
-    "leverage_is_positive": Rule(
-        "leverage", "A leverage is above zero.", "State the leverage of the position.", pl.col("leverage") > 0
+    "leverage_is_at_least_one": Rule(
+        "leverage", "A leverage is at least 1.", "State the leverage of the position.", pl.col("leverage") >= 1
     ),
     "fee_currency_is_a_code": _code("fee_currency"),
     "currency_is_a_code": _code("currency"),

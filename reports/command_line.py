@@ -167,6 +167,8 @@ def _exit_code(checks: "pl.DataFrame") -> int:
 @contextmanager
 def _errors_told(refusals: Path | None) -> Iterator[None]:
     """Tell what a user can mend in plain words, with exit code 2; refusals also go to the file asked for."""
+    from polars.exceptions import PolarsError
+
     from ledger.refusals import BadInput, LedgerError
 
     try:
@@ -175,8 +177,17 @@ def _errors_told(refusals: Path | None) -> Iterator[None]:
         _tell_refusals(bad.refusals, refusals)
         sys.exit(BAD_INPUT)
     except LedgerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(BAD_INPUT)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}")
+    except PolarsError as error:
+        # Rows are validated before they are computed, so this should not happen; if it does, no figure is wrong.
+        _fail(f"the figures could not be computed: {str(error).splitlines()[0]}\nPlease report it with the input.")
+
+
+def _fail(problem: str) -> None:
+    click.echo(f"Error: {problem}", err=True)
+    sys.exit(BAD_INPUT)
 
 
 def _tell_refusals(found: "pl.DataFrame", file: Path | None) -> None:

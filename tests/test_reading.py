@@ -374,7 +374,7 @@ BREAKS: dict[str, tuple[int, dict[str, object]]] = {
     "amount_is_bounded": (3, {"amount": Decimal("-1e17")}),
     "quantity_is_positive": (0, {"quantity": Decimal(0)}),
     "price_is_positive": (0, {"price": Decimal(-1)}),
-    "leverage_is_positive": (4, {"leverage": Decimal(0)}),
+    "leverage_is_at_least_one": (4, {"leverage": Decimal(0)}),
     "fee_currency_is_a_code": (1, {"fee_currency": "eth"}),
     "currency_is_a_code": (3, {"currency": "USD$"}),
     "side_is_needed": (5, {"side": None}),
