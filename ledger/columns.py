@@ -235,7 +235,7 @@ _BALANCES = (
     Column("margin_is_base", FLAG, "1 or 0", "1 when the margin is base currency.", "rules 1"),
 )
 
-_MARKS = (
+MARK_FIGURES = (
     Column("mark_price", MONEY, "quote per base", "Mark price at which the position is valued.", "marks file"),
     Column("maintenance_rate", MONEY, "share of liability", "Maintenance rate of the tier.", "marks file"),
     Column("liquidation_fee_rate", MONEY, "share", "Taker fee rate of a liquidation.", "marks file"),
@@ -264,7 +264,7 @@ MEASURES = (
     _computed(measures.bankruptcy_price, "quote per base", "rules 4 [O]"),
 )
 
-POSITIONS = (*_IDENTITY, *_BALANCES, *DISPLAY, *_MARKS, *MEASURES)
+POSITIONS = (*_IDENTITY, *_BALANCES, *DISPLAY, *MARK_FIGURES, *MEASURES)
 """One row per position episode, as at the end of the replay or the time asked for."""
 
 CHECKS = (
@@ -303,7 +303,7 @@ MARKS = (
         "When the mark was taken; optional: the last one up to the as-at time counts.",
         "marks file",
     ),
-    *_MARKS,
+    *MARK_FIGURES,
 )
 
 FRAMES: dict[str, tuple[Column, ...]] = {

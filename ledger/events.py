@@ -80,7 +80,7 @@ def _positive(column: str) -> Rule:
     return Rule(
         column,
         f"A {column} is above zero.",
-        "Give its size; the side says the direction.",
+        "Give what was traded, without a sign; the side says the direction.",
         pl.col(column) > 0,
     )
 

@@ -16,14 +16,14 @@ from polars.io.plugins import register_io_source
 
 from ledger.book import replay_batch
 from ledger.checks import combined, position_checks, posting_checks
-from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSITIONS, POSTINGS, schema
+from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
 from ledger.marks import read_marks
 from ledger.output import complete_or_nothing, write_frame
 from ledger.policies import Policies
 from ledger.positions import positions_of, valued
 from ledger.postings import posting_amounts, postings_of
 from ledger.reading import EVENTS_SCHEMA, read_batches
-from ledger.refusals import REFUSAL_SCHEMA, BadInput
+from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.sequence_rules import repeated_refusals
 from ledger.spool import Spool
 
@@ -73,6 +73,10 @@ def replay_files(request: Request, folder: Path, suffix: str = "parquet", progre
         spool = Spool(work)
         inputs, marks = _read(request, spool, progress)
         run = _Run(request, spool, marks, work, progress)
+        if run.is_empty:
+            raise refuse_file(
+                str(request.events[0]), "There is no event to replay.", "Check the files and the as-at time."
+            )
         ledger = work / "ledger.parquet"
         _sink(run.ledgers(), LEDGER, ledger)
         _refuse(pl.concat([REFUSAL_SCHEMA.to_frame(), *run.refusals]))
@@ -100,6 +104,11 @@ class _Run:
         self.findings: list[pl.DataFrame] = []
         self.refusals: list[pl.DataFrame] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """True where no file has an event up to the time asked for."""
+        return self._index.is_empty()
+
     def ledgers(self) -> Iterator[pl.DataFrame]:
         """The ledger of each batch of positions, unless something was refused."""
         done, total = 0, int(self._index["events"].sum())
@@ -126,8 +135,6 @@ class _Run:
 
     def positions(self) -> pl.LazyFrame:
         """The positions of all batches."""
-        if not self._position_files:
-            return _no_positions().lazy()
         return pl.scan_parquet(self._position_files)
 
     def _add_positions(self, ledger: pl.DataFrame) -> None:
@@ -213,10 +220,6 @@ def _keep(ledger: Path, target: Path) -> None:
         ledger.rename(target)
     else:
         write_frame(pl.scan_parquet(ledger), target)
-
-
-def _no_positions() -> pl.DataFrame:
-    return pl.DataFrame(schema=schema(POSITIONS))
 
 
 def _refuse(refusals: pl.DataFrame) -> None:

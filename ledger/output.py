@@ -34,15 +34,14 @@ def complete_or_nothing(folder: Path) -> Iterator[Path]:
     so that the folder never holds two versions of one frame.
     """
     try:
-        parent = folder.resolve().parent
-        parent.mkdir(parents=True, exist_ok=True)
+        parent = next(parent for parent in folder.resolve().parents if parent.is_dir())
         if folder.exists() and not folder.is_dir():
             raise LedgerError(f"{folder}: is a file; give a folder for the frames")
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent) as work:
             ready = Path(work, "out")
             ready.mkdir()
             yield ready
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             _replace(ready, folder)
     except OSError as error:
         raise LedgerError(f"{folder}: cannot be written ({error.strerror or error})") from error

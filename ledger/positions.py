@@ -4,7 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
-from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARKS, MEASURES, POSITIONS, schema
+from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARK_FIGURES, MARKS, MEASURES, POSITIONS, schema
 from ledger.money import ZERO
 from ledger.refusals import refuse_file
 
@@ -67,10 +67,13 @@ _READ = (
 def valued(positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:
     """The positions (columns POSITIONS) with what the exchange displays and the measures at the mark prices.
 
-    `marks` (columns MARKS) gives each instrument's last mark up to `as_at`; without one the measures are empty.
+    `marks` (columns MARKS) gives each instrument's last mark up to `as_at`. The measures are empty without one, and
+    for a closed position, of which nothing is left to value.
     Raises BadInput when a position's value at its mark price does not fit the money type.
     """
     known = positions.join(_current(marks, as_at), on="instrument", how="left", maintain_order="left")
+    is_open = pl.col("status") == "open"
+    known = known.with_columns(pl.when(is_open).then(column.name).alias(column.name) for column in MARK_FIGURES)
     try:
         for column in (*DISPLAY, *MEASURES):
             known = known.with_columns(column.expression())

@@ -61,7 +61,7 @@ _RULES = (
     SequenceRule(
         "kind",
         "Interest and margin belong to an open position.",
-        "Include the fills that opened the position, or remove the event.",
+        "Include the fills that opened the position (at the same time, the order of the files decides), or remove it.",
         _is("interest", "margin") & _FLAT,
     ),
     SequenceRule(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ledger.files import Progress
 
-OK, BREAKS, BAD_INPUT = 0, 1, 2
+OK, BREAKS, BAD_INPUT, STOPPED = 0, 1, 2, 130
 _LISTED = 1_000
 """Refusals printed on the terminal; `--refusals` writes all of them, however many."""
 
@@ -36,7 +36,8 @@ class _Time(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is no time; write for example 2025-01-31T00:00:00Z", param, ctx)
         if time.tzinfo is None:
-            self.fail(f"{value!r} has no zone; write for example {value}Z for UTC", param, ctx)
+            example = f"{time.isoformat(timespec='seconds')}Z"
+            self.fail(f"{value!r} has no zone; for UTC write {example}", param, ctx)
         return time
 
 
@@ -107,11 +108,22 @@ def report(folder: Path, workbook: Path) -> None:
       margin-ledger report books books.xlsx
     """
     with _errors_told(None):
+        from ledger.checks import balance_checks
+        from ledger.refusals import LedgerError
         from reports.workbook import read_frames, write_workbook
 
+        if workbook.suffix.lower() != ".xlsx":
+            raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
         frames = read_frames(folder)
+        if any(found["failures"].item() for found in balance_checks(frames["ledger"])):
+            raise LedgerError(f"{folder}: the ledger has been changed since its replay; run the replay again")
+        if sys.stderr.isatty():
+            click.echo(f"Writing {frames['ledger'].height:,} ledger rows; some 100,000 rows take a minute.", err=True)
         write_workbook(frames, workbook)
         click.echo(f"Wrote {workbook}")
+        for row in frames["checks"].iter_rows(named=True):
+            if row["failures"]:
+                click.echo(f"FAIL: {row['check']}, {row['failures']:,} rows, first {row['first_failure']}")
         sys.exit(_exit_code(frames["checks"]))
 
 
@@ -173,6 +185,9 @@ def _errors_told(refusals: Path | None) -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        click.echo("Stopped; nothing was written.", err=True)
+        sys.exit(STOPPED)
     except BadInput as bad:
         _tell_refusals(bad.refusals, refusals)
         sys.exit(BAD_INPUT)
@@ -206,8 +221,12 @@ def _tell_refusals(found: "pl.DataFrame", file: Path | None) -> None:
     if found.height > _LISTED:
         click.echo(f"... and {found.height - _LISTED} more; --refusals FILE.csv writes them all.", err=True)
     click.echo(f"Refused: {found.height}. Nothing was written.", err=True)
+    click.echo("The course of positions is judged once every row by itself is right.", err=True)
     if file is not None:
-        found.write_csv(file)
+        try:
+            found.write_csv(file)
+        except OSError as error:
+            _fail(f"{file}: {error.strerror or error}")
         click.echo(f"All refusals: {file}", err=True)
 
 

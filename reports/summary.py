@@ -28,7 +28,7 @@ def summary(folder: Path, checks: pl.DataFrame) -> Iterator[str]:
     inputs = read_frame(folder, "inputs").collect()
     parts = read_frame(folder, "ledger").select(pl.len()).collect().item()
     postings = read_frame(folder, "postings").select(pl.len()).collect().item()
-    positions = read_frame(folder, "positions").select("status", *_OPEN, "episode")
+    positions = read_frame(folder, "positions").select("status", *_OPEN, "episode", "mark_price")
     status = positions.select("status").collect().to_series()
     is_open = (status == "open").sum()
     read = inputs.filter(pl.col("first_time").is_not_null())["rows"].sum()
@@ -36,10 +36,18 @@ def summary(folder: Path, checks: pl.DataFrame) -> Iterator[str]:
     yield f"{read:,} events -> {parts:,} ledger rows, {postings:,} postings, {episodes:,} position episodes"
     yield f"{is_open:,} open, {episodes - is_open:,} closed; frames in {folder}"
     if is_open:
+        unmarked = positions.filter(pl.col("status") == "open", pl.col("mark_price").is_null()).select(pl.len())
+        without = unmarked.collect().item()
+        if without:
+            yield f"{without:,} open positions have no mark price: their measures are empty"
         yield from _rendered(_open_positions(positions, int(is_open)))
     yield from _rendered(_checks(checks))
     failed = checks.filter(pl.col("failures") > 0).height
-    yield f"{checks.height - failed} of {checks.height} checks hold." + (f" {failed} FAIL." if failed else "")
+    untested = checks.filter(pl.col("rows_tested") == 0).height
+    holding = f"{checks.height - failed - untested} of {checks.height} checks hold."
+    yield " ".join(
+        [holding, *([f"{failed} FAIL."] if failed else []), *([f"{untested} not tested."] if untested else [])]
+    )
 
 
 def _open_positions(positions: pl.LazyFrame, count: int) -> Table:
@@ -60,7 +68,9 @@ def _open_positions(positions: pl.LazyFrame, count: int) -> Table:
 def _checks(checks: pl.DataFrame) -> Table:
     table = Table("check", "rows", "failures", "largest residual", "", title="Checks")
     for row in checks.iter_rows(named=True):
-        verdict = "FAIL at " + str(row["first_failure"]) if row["failures"] else "OK"
+        verdict = (
+            "FAIL at " + str(row["first_failure"]) if row["failures"] else "OK" if row["rows_tested"] else "not tested"
+        )
         cells = (
             row["check"],
             f"{row['rows_tested']:,}",

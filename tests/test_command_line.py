@@ -151,11 +151,40 @@ def test_a_time_needs_a_zone(tmp_path):
     assert "no zone" in result.stderr
 
 
-def test_without_events_there_is_an_empty_ledger(tmp_path):
+def test_without_events_there_is_nothing_to_replay(tmp_path):
     head = (DEMO / "events.csv").read_text().splitlines()[0]
     (tmp_path / "events.csv").write_text(head + "\n")
-    assert run("replay", tmp_path / "events.csv", "--out", tmp_path / "books").exit_code == 0
-    assert pl.read_parquet(tmp_path / "books" / "ledger.parquet").schema == schema(FRAMES["ledger"])
+    for given in ((tmp_path / "events.csv",), (DEMO / "events.csv", "--as-at", "2020-01-01T00:00:00Z")):
+        result = run("replay", *given, "--out", tmp_path / "deep" / "books")
+        assert result.exit_code == 2
+        assert "There is no event to replay." in result.stderr
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_ledger_changed_by_hand_is_not_reported(tmp_path):
+    run("replay", DEMO / "events.csv", "--out", tmp_path / "books", "--format", "csv")
+    ledger = pl.read_csv(tmp_path / "books" / "ledger.csv", infer_schema=False)
+    changed = ledger.with_columns(
+        base_closing=pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("2.000000000000000000")).otherwise("base_closing")
+    )
+    changed.write_csv(tmp_path / "books" / "ledger.csv")
+    result = run("report", tmp_path / "books", tmp_path / "books.xlsx")
+    assert result.exit_code == 2
+    assert "changed since its replay" in result.stderr
+    assert not (tmp_path / "books.xlsx").exists()
+
+
+def test_refusals_that_cannot_be_written(tmp_path):
+    where = tmp_path / "nowhere" / "refused.csv"
+    result = run("replay", BAD / "empty.csv", "--out", tmp_path / "books", "--refusals", where)
+    assert result.exit_code == 2
+    assert str(where) in result.stderr
+
+
+def test_a_damaged_frame_is_told(books, tmp_path):
+    for file in books.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[:900])
+    assert run("explain", tmp_path, "example-lq:BTC-USDC:USDC").exit_code == 2
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
