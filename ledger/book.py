@@ -81,11 +81,11 @@ def replay_batch(
     `index` comes from `ordering.index_positions`, `files` names the inputs by number; `sample` says whether to
     replay a sample a second time for the check of split fills.
     """
-    refusals = pl.concat([order_refusals(events, files, policies), _size_refusals(events, files)])
-    if refusals.height:
-        return Batch(pl.DataFrame(), [], refusals)
+    too_large = _size_refusals(events, files)
+    if too_large.height:
+        return Batch(pl.DataFrame(), [], too_large)
     parts = replay_parts(events, policies)
-    refusals = sequence_refusals(parts, files)
+    refusals = pl.concat([order_refusals(events, files, policies), sequence_refusals(parts, files)])
     if refusals.height:
         return Batch(pl.DataFrame(), [], refusals)
     ledger = ledger_of(parts, index, policies)

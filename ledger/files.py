@@ -18,6 +18,7 @@ from ledger.book import replay_batch
 from ledger.checks import combined, position_checks, posting_checks
 from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
 from ledger.marks import read_marks
+from ledger.ordering import POSITION_KEY
 from ledger.output import complete_or_nothing, write_frame
 from ledger.policies import Policies
 from ledger.positions import positions_of, valued
@@ -65,8 +66,8 @@ def read_events(paths: Iterable[str | Path], policies: Policies | None = None) -
 def replay_files(request: Request, folder: Path, suffix: str = "parquet", progress: Progress = _silent) -> pl.DataFrame:
     """Replay event files into the frames of `ledger.columns.FRAMES`, one file each in `folder`; returns the checks.
 
-    Raises BadInput with all refusals, and then leaves the folder as it was: of the rows by themselves, or, when
-    those can all be read, of the course of their positions.
+    Raises BadInput with all refusals, of single rows and of the course of every position whose rows can all be read;
+    then it leaves the folder as it was.
     """
     with complete_or_nothing(folder) as ready:
         work = ready.parent
@@ -151,17 +152,22 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
     Raises BadInput with all refusals of all files.
     """
     refusals, inputs, done = [REFUSAL_SCHEMA.to_frame()], [], 0
-    time = pl.col("time")
+    time, spoiled = pl.col("time"), []
     for number, path in enumerate(request.events, start=1):
         rows, times = 0, []
         for batch in read_batches(path, number, request.policies):
             refusals.append(batch.refusals)
+            if batch.refusals.height:
+                spoiled.append(batch.spoiled)
             rows, done = rows + batch.rows, done + batch.rows
             progress("Reading", done, 0)
             times += [batch.events["time"].min(), batch.events["time"].max()]
             spool.add(batch.events if request.as_at is None else batch.events.filter(time <= request.as_at))
         inputs.append(_input(number, path, rows, times))
-    refusals.append(repeated_refusals(spool.repeated(), _names(request)))
+    repeated = spool.repeated()
+    refusals.append(repeated_refusals(repeated, _names(request)))
+    if any(found.height for found in refusals):
+        refusals += _course_of_others(request, spool, [*spoiled, repeated.select(POSITION_KEY)])
     marks = None
     if request.marks is not None:
         try:
@@ -171,6 +177,28 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
             refusals.append(bad.refusals)
     _refuse(pl.concat(refusals))
     return pl.DataFrame(inputs, schema=schema(INPUTS)), marks
+
+
+def _course_of_others(request: Request, spool: Spool, spoiled: list[pl.DataFrame | None]) -> list[pl.DataFrame]:
+    """What the course of those positions shows to be wrong of which every row could be read.
+
+    `spoiled` names the other positions; where it does not know them all, nothing can be said of any.
+    """
+    known = [keys for keys in spoiled if keys is not None]
+    if len(known) < len(spoiled) or any(keys.null_count().sum_horizontal().item() for keys in known):
+        return []
+    index, others = spool.index(), pl.concat(known).unique()
+    whole = index.join(others, on=POSITION_KEY, how="anti")["position_number"].implode()
+    return [
+        replay_batch(
+            events.filter(pl.col("position_number").is_in(whole)),
+            index,
+            request.policies,
+            _names(request),
+            sample=False,
+        ).refusals
+        for events in spool.batches(index, BATCH_EVENTS)
+    ]
 
 
 def _names(request: Request) -> dict[int, str]:

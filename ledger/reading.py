@@ -10,6 +10,7 @@ from ledger.cells import empty_cells, mixed_zones, type_table
 from ledger.columns import EVENTS, schema
 from ledger.events import REQUIRED, rules_for, schema_for
 from ledger.formats import RawBatch, Table, raw_batches
+from ledger.ordering import POSITION_KEY
 from ledger.policies import Policies
 from ledger.refusals import BadInput
 from ledger.rules import broken_rules, refusals_of
@@ -25,12 +26,14 @@ class Batch:
     """Some consecutive rows of one file.
 
     `events` has EVENTS_SCHEMA in the order of the file, without the rows that are refused; `refusals` has
-    REFUSAL_SCHEMA, all of them; `rows` counts the rows of the file in this batch.
+    REFUSAL_SCHEMA, all of them; `rows` counts the rows of the file in this batch. `spoiled` names the positions of
+    refused rows (columns POSITION_KEY), empty cells where a row does not say; it is nothing where rows are missing.
     """
 
     events: pl.DataFrame
     refusals: pl.DataFrame
     rows: int
+    spoiled: pl.DataFrame | None = None
 
 
 def read_batches(path: Path, number: int, policies: Policies, batch_rows: int = 1_000_000) -> Iterator[Batch]:
@@ -60,8 +63,10 @@ def _batch(
     refused += foreign + empty_cells(raw.frame, REQUIRED)
     refused += broken_rules(events, rules_for(policies), refused)
     refusals = refusals_of(file, raw.frame, refused)
+    spoiled = None if raw.refusals.height else events.join(refusals, on="row", how="semi").select(POSITION_KEY)
     events = events.join(refusals, on="row", how="anti", maintain_order="left")
-    return Batch(events, pl.concat([raw.refusals, refusals]).sort("row", maintain_order=True), rows), first_zone
+    every = pl.concat([raw.refusals, refusals]).sort("row", maintain_order=True)
+    return Batch(events, every, rows, spoiled), first_zone
 
 
 def _with_margin_code(table: pl.DataFrame) -> pl.DataFrame:

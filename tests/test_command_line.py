@@ -137,6 +137,19 @@ def test_all_problems_are_told_at_once(tmp_path):
         assert words in result.stderr, words
 
 
+def test_a_bad_row_does_not_hide_what_is_wrong_with_other_positions(tmp_path):
+    head, *rows = (DEMO / "events.csv").read_text().splitlines()
+    bad = [row.replace("20000", "0") for row in rows]
+    bad.append("2025-01-05T00:00:00Z,late,example-sb,BTC-USDC,new,base,margin,,,,,,,,1,BTC")
+    bad.append("2022-07-08T00:00:00Z,hidden,record-interest,BTC-USDT,new,USDT,margin,,,,,,,,1,USDT")
+    (tmp_path / "events.csv").write_text("\n".join([head, *bad]))
+    result = run("replay", tmp_path / "events.csv", "--out", tmp_path / "books")
+    assert result.exit_code == 2
+    assert "row 2, column price" in result.stderr
+    assert "row 30, column kind" in result.stderr  # margin for a position that is closed
+    assert "row 31" not in result.stderr  # of this position a row could not be read
+
+
 def test_policies_are_checked(tmp_path):
     given = ("replay", DEMO / "events.csv", "--out", tmp_path / "books")
     result = run(*given, "--policy", "overfill=sideways", "--policy", "entry_price=net_remaining")
