@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import polars as pl
 
+from ledger.cells import empty_cells
 from ledger.checks import combined, ledger_checks, position_checks, posting_checks
-from ledger.events import rules_for, schema_for
+from ledger.events import REQUIRED, rules_for, schema_for
 from ledger.halving import halving_check
 from ledger.money import INTEGER_DIGITS, ZERO
 from ledger.ordering import index_positions, typed_events, with_positions
@@ -96,7 +97,8 @@ def replay_batch(
 def _row_refusals(events: pl.DataFrame, policies: Policies) -> pl.DataFrame:
     if schema_for(policies).is_valid(events.drop("input", "row")):
         return REFUSAL_SCHEMA.to_frame()
-    return refusals_of(IN_MEMORY, events, broken_rules(events, rules_for(policies), []))
+    empty = empty_cells(events, REQUIRED)
+    return refusals_of(IN_MEMORY, events, empty + broken_rules(events, rules_for(policies), empty))
 
 
 def _size_refusals(events: pl.DataFrame, files: Mapping[int, str]) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+import ledger
 from ledger.columns import FRAMES, schema
 from reports.command_line import main
 
@@ -148,6 +149,17 @@ def test_a_bad_row_does_not_hide_what_is_wrong_with_other_positions(tmp_path):
     assert "row 2, column price" in result.stderr
     assert "row 30, column kind" in result.stderr  # margin for a position that is closed
     assert "row 31" not in result.stderr  # of this position a row could not be read
+
+
+def test_events_in_memory_are_judged_like_those_of_files():
+    events = ledger.read_events([DEMO / "events.csv"])
+    emptied = [events.with_columns(pl.col(name).shift(1)) for name in ("account", "time")]
+    for name, broken in zip(
+        ("account", "time", "price"), [*emptied, events.with_columns(price=-pl.col("price"))], strict=True
+    ):
+        with pytest.raises(ledger.BadInput) as bad:
+            ledger.replay(broken)
+        assert set(bad.value.refusals["column"]) == {name}
 
 
 def test_policies_are_checked(tmp_path):
