@@ -23,6 +23,10 @@ DESCRIPTIONS = {
     "mode_changes_display_only": "Old and new mode display the same assets but for the margin.",
     "ratio_is_one_at_liquidation": "At the liquidation price equity is exactly what is required.",
     "mirror_gives_same_ratio": "Base and quote swapped, price inverted: same ratio, inverse liquidation price.",
+    "interest_is_on_what_is_owed": "Each computed charge is on what the ledger owes when it is charged.",
+    "interest_roll_forward_closes": "Opening + borrowed + interest - repaid is what the ledger owes at the end.",
+    "interest_differences_add_up": "Causes and what is unexplained add up to all that was charged less computed.",
+    "interest_agrees": "The exchange charged what the policy gives, charge by charge.",
 }
 _BALANCES = ("base", "quote", "margin")
 _LAST_PLACE = "0.000000000000000001"

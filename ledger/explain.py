@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import FRAMES, schema
+from ledger.interest.columns import INTEREST_FRAMES
 from ledger.refusals import LedgerError
 
 _EPISODE = re.compile(r"#[0-9]{1,9}$")
@@ -18,7 +19,7 @@ _BALANCES = ("base", "quote", "margin")
 
 def read_frame(folder: Path, name: str) -> pl.LazyFrame:
     """One frame of a replay (see `FRAMES`) from its folder, Parquet or CSV. Raises LedgerError when it is not there."""
-    columns = schema(FRAMES[name])
+    columns = schema({**FRAMES, **INTEREST_FRAMES}[name])
     if (folder / f"{name}.parquet").is_file():
         return pl.scan_parquet(folder / f"{name}.parquet")
     if (folder / f"{name}.csv").is_file():
@@ -59,7 +60,7 @@ def explain(folder: Path, position: str, at: datetime | None = None) -> Iterator
 def _event(
     row: dict[str, Any], postings: pl.DataFrame | None, files: dict[int, str], currencies: dict[str, Any]
 ) -> Iterator[str]:
-    source = f"{files.get(row['input'], 'events')} row {row['row']}"
+    source = f"{files.get(row['input'], 'interest frame')} row {row['row']}"
     part = f" part {row['part']}" if row["action"] in ("close", "leftover", "open") and row["part"] > 1 else ""
     yield f"{row['time']:%Y-%m-%d %H:%M:%S.%f} UTC  {_deed(row)}"
     yield f"    event {row['event_id']}{part}, {source}"

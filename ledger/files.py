@@ -4,10 +4,9 @@ Memory is bounded by a batch of events or the largest position, not by the files
 until their turn comes, and every frame is written as it is made.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,9 @@ from polars.io.plugins import register_io_source
 from ledger.book import replay_batch
 from ledger.checks import combined, position_checks, posting_checks
 from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
+from ledger.inputs import file_facts
+from ledger.interest.columns import INTEREST_FRAMES
+from ledger.interest.request import InterestRequest, InterestStep
 from ledger.marks import read_marks
 from ledger.ordering import POSITION_KEY
 from ledger.output import complete_or_nothing, write_frame
@@ -35,18 +37,25 @@ Progress = Callable[[str, int, int], None]
 """Told the stage, how many of its rows are done, and how many there are (0 while that is not known)."""
 
 
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def _silent(stage: str, done: int, total: int) -> None:
     """Progress for those who do not ask."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to replay and how: event files, an optional marks file, policies, and the time to stop at."""
+    """What to replay and how: event files, an optional marks file, policies, and the time to stop at.
+
+    `interest` asks to compute interest, or to compare what was charged; nothing: recorded interest is replayed.
+    """
 
     events: Sequence[Path]
     marks: Path | None = None
     policies: Policies = Policies()
     as_at: datetime | None = None
+    interest: InterestRequest | None = None
 
 
 def read_events(paths: Iterable[str | Path], policies: Policies | None = None) -> pl.DataFrame:
@@ -72,8 +81,8 @@ def replay_files(request: Request, folder: Path, suffix: str = "parquet", progre
     with complete_or_nothing(folder) as ready:
         work = ready.parent
         spool = Spool(work)
-        inputs, marks = _read(request, spool, progress)
-        run = _Run(request, spool, marks, work, progress)
+        inputs, marks, interest = _read(request, spool, progress)
+        run = _Run(request, spool, marks, interest, work, progress)
         if run.is_empty:
             raise refuse_file(
                 str(request.events[0]), "There is no event to replay.", "Check the files and the as-at time."
@@ -83,8 +92,9 @@ def replay_files(request: Request, folder: Path, suffix: str = "parquet", progre
         _refuse(pl.concat([REFUSAL_SCHEMA.to_frame(), *run.refusals]))
         _sink(run.postings(ledger), POSTINGS, ready / f"postings.{suffix}")
         _keep(ledger, ready / f"ledger.{suffix}")
+        for name, frame in run.frames().items():
+            write_frame(frame, ready / f"{name}.{suffix}")
         checks = combined(run.findings)
-        write_frame(run.positions(), ready / f"positions.{suffix}")
         write_frame(checks, ready / f"checks.{suffix}")
         write_frame(_parameters(request), ready / f"parameters.{suffix}")
         write_frame(inputs, ready / f"inputs.{suffix}")
@@ -95,13 +105,20 @@ class _Run:
     """The batches of one replay: frames to write as they are made, findings and refusals kept for the end."""
 
     def __init__(
-        self, request: Request, spool: Spool, marks: pl.DataFrame | None, work: Path, progress: Progress
+        self,
+        request: Request,
+        spool: Spool,
+        marks: pl.DataFrame | None,
+        interest: InterestStep | None,
+        work: Path,
+        progress: Progress,
     ) -> None:
-        self._request, self._spool, self._marks, self._work = request, spool, marks, work
+        self._request, self._spool, self._marks, self._interest = request, spool, marks, interest
         self._progress = progress
         self._files = _names(request)
         self._index = spool.index()
-        self._position_files: list[Path] = []
+        names = ["positions", *(INTEREST_FRAMES if interest else [])]
+        self._stored = {name: _Stored(work / name) for name in names}
         self.findings: list[pl.DataFrame] = []
         self.refusals: list[pl.DataFrame] = []
 
@@ -114,15 +131,27 @@ class _Run:
         """The ledger of each batch of positions, unless something was refused."""
         done, total = 0, int(self._index["events"].sum())
         for events in self._spool.batches(self._index, BATCH_EVENTS):
-            sample = done == 0
-            batch = replay_batch(events, self._index, self._request.policies, self._files, sample)
-            done += events.height
-            self._progress("Replaying", done, total)
-            self.refusals.append(batch.refusals)
-            if batch.refusals.is_empty():
-                self.findings += batch.findings
-                self._add_positions(batch.ledger)
-                yield batch.ledger
+            for piece in [events] if self._interest is None else self._interest.pieces(events, self._index):
+                yield from self._ledger_of(piece, sample=done == 0)
+                done += piece.height
+                self._progress("Replaying", done, total)
+
+    def _ledger_of(self, events: pl.DataFrame, sample: bool) -> Iterator[pl.DataFrame]:
+        together = events if self._interest is None else self._interest.among(events, self._index)
+        batch = replay_batch(together, self._index, self._request.policies, self._files, sample)
+        self.refusals.append(batch.refusals)
+        if batch.refusals.height:
+            return
+        ledger = batch.ledger if self._interest is None else self._interest.traced(batch.ledger)
+        positions = valued(positions_of(ledger, self._index), self._marks, self._request.as_at)
+        self.findings += [*batch.findings, *position_checks(positions)]
+        self._stored["positions"].add(positions)
+        if self._interest is not None:
+            frames, findings = self._interest.frames(ledger, self._index)
+            self.findings += findings
+            for name, frame in frames.items():
+                self._stored[name].add(frame)
+        yield ledger
 
     def postings(self, ledger: Path) -> Iterator[pl.DataFrame]:
         """The postings of the ledger that was written, some rows at a time."""
@@ -134,20 +163,36 @@ class _Run:
             self.findings += posting_checks(amounts)
             yield postings_of(amounts)
 
-    def positions(self) -> pl.LazyFrame:
-        """The positions of all batches."""
-        return pl.scan_parquet(self._position_files)
-
-    def _add_positions(self, ledger: pl.DataFrame) -> None:
-        positions = valued(positions_of(ledger, self._index), self._marks, self._request.as_at)
-        self.findings += position_checks(positions)
-        file = self._work / f"positions_{len(self._position_files):06}.parquet"
-        positions.write_parquet(file, compression="lz4")
-        self._position_files.append(file)
+    def frames(self) -> dict[str, pl.LazyFrame]:
+        """The frames besides ledger and postings, by name, of all batches."""
+        unclaimed, findings = ({}, []) if self._interest is None else self._interest.unclaimed()
+        self.findings += findings
+        for name, rows in unclaimed.items():
+            self._stored[name].add(rows)
+        return {name: stored.frame() for name, stored in self._stored.items()}
 
 
-def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Every event into the spool; one row per input file (columns INPUTS), and the marks.
+class _Stored:
+    """A frame that comes in parts, kept on disk until all are there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files: list[Path] = []
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Keep the next rows."""
+        self._files.append(self._path.with_name(f"{self._path.name}_{len(self._files):06}.parquet"))
+        part.write_parquet(self._files[-1], compression="lz4")
+
+    def frame(self) -> pl.LazyFrame:
+        """All rows."""
+        return pl.scan_parquet(self._files)
+
+
+def _read(
+    request: Request, spool: Spool, progress: Progress
+) -> tuple[pl.DataFrame, pl.DataFrame | None, InterestStep | None]:
+    """Every event into the spool; one row per input file (columns INPUTS), the marks, and what interest needs.
 
     Raises BadInput with all refusals of all files.
     """
@@ -163,7 +208,7 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
             progress("Reading", done, 0)
             times += [batch.events["time"].min(), batch.events["time"].max()]
             spool.add(batch.events if request.as_at is None else batch.events.filter(time <= request.as_at))
-        inputs.append(_input(number, path, rows, times))
+        inputs.append(file_facts(number, path, rows, times))
     repeated = spool.repeated()
     refusals.append(repeated_refusals(repeated, _names(request)))
     if any(found.height for found in refusals):
@@ -172,11 +217,24 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
     if request.marks is not None:
         try:
             marks = read_marks(request.marks)
-            inputs.append(_input(len(inputs) + 1, request.marks, marks.height, []))
+            inputs.append(file_facts(len(inputs) + 1, request.marks, marks.height, []))
+        except BadInput as bad:
+            refusals.append(bad.refusals)
+    step = None
+    if request.interest is not None:
+        try:
+            read = request.interest.read(len(inputs) + 1)
+            inputs += [file_facts(len(inputs) + 1 + place, *file) for place, file in enumerate(read.files)]
+            step = read.step(request.policies, request.as_at or read.last or _last(inputs))
         except BadInput as bad:
             refusals.append(bad.refusals)
     _refuse(pl.concat(refusals))
-    return pl.DataFrame(inputs, schema=schema(INPUTS)), marks
+    return pl.DataFrame(inputs, schema=schema(INPUTS)), marks, step
+
+
+def _last(inputs: list[dict[str, Any]]) -> datetime:
+    """The time of the last event there is."""
+    return max((file["last_time"] for file in inputs if file["last_time"] is not None), default=_NEVER)
 
 
 def _course_of_others(request: Request, spool: Spool, spoiled: list[pl.DataFrame | None]) -> list[pl.DataFrame]:
@@ -205,24 +263,6 @@ def _names(request: Request) -> dict[int, str]:
     return {number: str(path) for number, path in enumerate(request.events, start=1)}
 
 
-def _input(number: int, path: Path, rows: int, times: list[Any]) -> dict[str, Any]:
-    known, seen = path.is_file(), [time for time in times if time is not None]
-    return {
-        "input": number,
-        "file": str(path),
-        "bytes": path.stat().st_size if known else 0,
-        "sha256": _sha256(path) if known else "",
-        "rows": rows,
-        "first_time": min(seen, default=None),
-        "last_time": max(seen, default=None),
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _parameters(request: Request) -> pl.DataFrame:
     as_at = "" if request.as_at is None else request.as_at.isoformat()
     chosen = {
@@ -231,7 +271,8 @@ def _parameters(request: Request) -> pl.DataFrame:
         "description": "Events after this time are left out; empty: all events count.",
         "source": "run",
     }
-    return pl.DataFrame([chosen, *request.policies.rows()], schema=schema(PARAMETERS))
+    interest = [] if request.interest is None else request.interest.parameters()
+    return pl.DataFrame([chosen, *request.policies.rows(), *interest], schema=schema(PARAMETERS))
 
 
 def _sink(batches: Iterator[pl.DataFrame], columns: tuple[Any, ...], path: Path) -> None:

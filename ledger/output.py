@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from ledger.columns import FRAMES
+from ledger.interest.columns import INTEREST_FRAMES
 from ledger.refusals import LedgerError
 
 FORMATS = ("parquet", "csv")
@@ -30,8 +31,8 @@ def write_frame(frame: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
 def complete_or_nothing(folder: Path) -> Iterator[Path]:
     """A temporary folder whose `out` files move into `folder` when the block ends without an error.
 
-    Raises LedgerError when the folder cannot be written. Frames of an earlier run in the other format are removed,
-    so that the folder never holds two versions of one frame.
+    Raises LedgerError when the folder cannot be written. Frames of an earlier run that this one does not write
+    are removed, so that the folder holds one run and no two versions of one frame.
     """
     try:
         parent = next(parent for parent in folder.resolve().parents if parent.is_dir())
@@ -52,7 +53,7 @@ def _replace(ready: Path, folder: Path) -> None:
     for file in files:
         file.replace(folder / file.name)
     fresh = {file.name for file in files}
-    for name in FRAMES:
+    for name in (*FRAMES, *INTEREST_FRAMES):
         for suffix in FORMATS:
             if f"{name}.{suffix}" not in fresh:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)

@@ -57,10 +57,15 @@ class Spool:
     def batches(self, index: pl.DataFrame, size: int) -> Iterator[pl.DataFrame]:
         """The events, with what `index` says of their positions, in batches of whole positions.
 
-        A batch has at most `size` events or one position; positions follow each other by name, the events of one
-        stand in file order.
+        A batch has at most `size` events, or one account and instrument; positions follow each other by name, the
+        events of one stand in file order.
         """
-        ranges = _ranges(index["events"].to_list(), size)
+        number = pl.col("position_number")
+        pairs = index.group_by(pl.struct("account", "instrument").rle_id(), maintain_order=True).agg(
+            first=number.first(), last=number.last(), events=pl.col("events").sum()
+        )
+        taken = batch_ranges(pairs["events"].to_list(), size)
+        ranges = [(pairs["first"][first], pairs["last"][last]) for first, last in taken]
         if self._files:
             self._to_disk()
             stored = pl.scan_parquet(self._files)
@@ -92,8 +97,8 @@ class Spool:
         self._waiting.clear()
 
 
-def _ranges(counts: list[int], size: int) -> list[tuple[int, int]]:
-    """Numbers of the first and the last position of each batch, from the count of events of each position."""
+def batch_ranges(counts: list[int], size: int) -> list[tuple[int, int]]:
+    """First and last of the consecutive things that are taken together, at most `size` by their counts, or one."""
     ranges: list[tuple[int, int]] = []
     held = 0
     for number, count in enumerate(counts):

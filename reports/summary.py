@@ -40,8 +40,8 @@ def summary(folder: Path, checks: pl.DataFrame) -> Iterator[str]:
         without = unmarked.collect().item()
         if without:
             yield f"{without:,} open positions have no mark price: their measures are empty"
-        yield from _rendered(_open_positions(positions, int(is_open)))
-    yield from _rendered(_checks(checks))
+        yield from rendered(_open_positions(positions, int(is_open)))
+    yield from rendered(_checks(checks))
     failed = checks.filter(pl.col("failures") > 0).height
     untested = checks.filter(pl.col("rows_tested") == 0).height
     holding = f"{checks.height - failed - untested} of {checks.height} checks hold."
@@ -91,7 +91,8 @@ def _percent(ratio: object) -> str:
     return "" if ratio is None else f"{ratio:.2%}"
 
 
-def _rendered(table: Table) -> Iterator[str]:
+def rendered(table: Table) -> Iterator[str]:
+    """A table as lines of text."""
     console = Console(width=200)
     with console.capture() as captured:
         console.print(table)

@@ -6,23 +6,22 @@ Each turn mends at least the first wrong stretch of every position, for nothing 
 is right at the second look.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
 from ledger.columns import schema
-from ledger.interest.charging import Moments, charges
-from ledger.interest.columns import INTEREST, RATE_UNITS, UNITS
-from ledger.interest.moments import liability_path, liability_rows, moments_due
-from ledger.interest.rates import SCOPE
+from ledger.interest.checks import accrual_checks
+from ledger.interest.columns import INTEREST, INTEREST_CAUSES
+from ledger.interest.dues import dues, with_charges, with_rates
+from ledger.interest.moments import liability_path, liability_rows, pieces
+from ledger.interest.roll_forward import roll_forward
 from ledger.interest.terms import Terms
-from ledger.money import LARGEST, MONEY, SCALE, from_units, units
 from ledger.ordering import order_of
 from ledger.policies import Policies
-from ledger.refusals import refuse_file
 from ledger.replay import ledger_of, replay_parts
-
-_UNIT = pl.Int128
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,10 @@ def accrue(events: pl.DataFrame, index: pl.DataFrame, policies: Policies, terms:
         decisive = path.select(*_DECISIVE, owes=pl.col("owed") > 0)
         if seen is not None and seen.equals(decisive):
             break
-        seen, due = decisive, charges_due(path, terms)
+        seen, due = (
+            decisive,
+            with_charges(with_rates(dues(path, terms.policy), terms.rates, terms.policy), terms.policy),
+        )
         together = interleave(numbered, _sums(due))
     charged = (
         due.with_row_index("row", offset=number + 1).filter(pl.col("computed") > 0).with_columns(event_id=_event_id())
@@ -75,48 +77,6 @@ def _as_interest(due: pl.DataFrame, status: str) -> pl.DataFrame:
     return due.with_columns(absent).with_columns(status=pl.lit(status, expected["status"])).select(*expected)
 
 
-def charges_due(path: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """Every charge due on a liability path (see `moments.liability_path`), in the order of the path.
-
-    One row per charge: the columns of INTEREST from `position` to `computed`, and `after`, the `row` of the path that
-    it follows. Raises BadInput where a rate is missing or interest outgrows the money type.
-    """
-    due = moments_due(path, terms.policy)
-    stretch = path.select("position", "episode", "currency", "row", "level", "repaid_so_far")[due["place"]]
-    due = due.hstack(stretch).hstack(_rates(path, due, terms))
-    hours = pl.when(pl.col("charge") == "opening_fee").then(1).otherwise(terms.policy.period_hours)
-    rows = due.select(
-        level=units(pl.col("level")),
-        repaid=units(pl.col("repaid_so_far")),
-        fixed=units(pl.col("fixed")).fill_null(0),
-        free=pl.col("fixed").is_null().cast(_UNIT),
-        rate=units(pl.col("rate")) * hours.cast(_UNIT),
-        hours=pl.col("rate_unit").replace_strict({**UNITS, "once": 1}, return_dtype=_UNIT),
-    )
-    loans = due.select(pl.struct("position", "episode").rle_id()).to_series()
-    found = charges(Moments(rows, loans.is_first_distinct().arg_true()), terms.policy)
-    if found.height and int(found["charge"].max()) >= LARGEST * 10**SCALE:  # type: ignore[arg-type]
-        raise refuse_file("rates", "Interest outgrows what an amount can be.", "Check the rates and their units.")
-    return due.with_columns(
-        after="row", liability=from_units(pl.lit(found["basis"])), computed=from_units(pl.lit(found["charge"]))
-    ).select(*_DUE, "after")
-
-
-_DUE = schema(INTEREST).names()[: schema(INTEREST).names().index("computed") + 1]
-_RATE_UNIT = pl.Enum(RATE_UNITS)
-
-
-def _rates(path: pl.DataFrame, due: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """Rate, its unit and its row in the rates file for every charge."""
-    found = terms.rates.in_force(path.select(SCOPE), due["place"], due["rate_time"])
-    is_fee = due["charge"] == "opening_fee"
-    return found.select(
-        rate=pl.when(is_fee).then(pl.lit(terms.policy.opening_fee, MONEY)).otherwise("rate"),
-        rate_unit=pl.when(is_fee).then(pl.lit("once")).otherwise(pl.col("unit").cast(pl.String)).cast(_RATE_UNIT),
-        rate_row=pl.when(~is_fee).then("rate_row"),
-    )
-
-
 def interleave(events: pl.DataFrame, charged: pl.DataFrame) -> pl.DataFrame:
     """The events with interest events among them, in order.
 
@@ -139,3 +99,41 @@ def _sums(due: pl.DataFrame) -> pl.DataFrame:
     return together.agg(
         pl.col("time").last(), pl.col("currency").first(), amount=pl.col("computed").sum()
     ).with_columns(event_id=pl.lit(""), row=pl.lit(0, pl.UInt32))
+
+
+class Accrual:
+    """Interest computed, as a step of a run over files (see `request.InterestStep`)."""
+
+    def __init__(self, terms: Terms, policies: Policies, begin: datetime | None) -> None:
+        self._terms, self._policies, self._begin = terms, policies, begin
+        self._interest = pl.DataFrame()
+        self._charges = 0
+
+    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Whole positions with about so many charging moments as a batch may have."""
+        yield from pieces(events, index, self._terms.until, self._terms.policy)
+
+    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+        """The events with what is charged among them."""
+        accrued = accrue(events, index, self._policies, self._terms, self._charges)
+        self._interest = accrued.interest
+        self._charges += accrued.interest.height
+        return accrued.events
+
+    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        """The ledger as it is: a computed charge comes from no file, its row is the one in the interest frame."""
+        return ledger
+
+    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """The charges and the roll-forward; and that the ledger owes what the charges are on."""
+        rows = liability_rows(ledger, index)
+        frames = {
+            "interest": self._interest,
+            "interest_causes": pl.DataFrame(schema=schema(INTEREST_CAUSES)),
+            "interest_roll": roll_forward(rows, self._terms, self._begin),
+        }
+        return frames, accrual_checks(self._interest, rows, frames["interest_roll"], self._terms.policy)
+
+    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """Nothing: every charge belongs to a position."""
+        return {}, []

@@ -181,7 +181,8 @@ class _Rule:
 def _without_constants(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """The columns that change, and the value of those that are the same in every row."""
     bounds = rows.select(pl.all().min().name.prefix("min_"), pl.all().max().name.prefix("max_")).row(0, named=True)
-    same = [name for name in rows.columns if bounds[f"min_{name}"] == bounds[f"max_{name}"]]
+    # The level stays a column: a frame without any would have no rows.
+    same = [name for name in rows.columns if name != "level" and bounds[f"min_{name}"] == bounds[f"max_{name}"]]
     return rows.drop(same), {name: bounds[f"min_{name}"] for name in same}
 
 

@@ -1,5 +1,6 @@
 """When interest is charged, and on what: the liability of each position between its events, cut at the moments due."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -8,19 +9,23 @@ from ledger.columns import TIME
 from ledger.interest.columns import CHARGES
 from ledger.interest.policy import InterestPolicy
 from ledger.money import ZERO
+from ledger.spool import batch_ranges
 
 _CHARGE = pl.Enum(CHARGES)
 HOUR = 3_600_000_000
 """Microseconds."""
+_PIECE = 500_000
+"""Charging moments that are worked on together, unless one position has more."""
 
 
 def liability_rows(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     """What each position owes after each ledger row, and what the row added and took: one row per row of the ledger.
 
     `ledger` has the columns LEDGER, whole positions in order; `index` comes from `ordering.index_positions`. `balance`
-    is the liability leg turned round: what is `owed`, or a surplus below zero. `borrowed`, `interest` and `repaid` are
-    what the row did to it, the sums `interest_so_far` and `repaid_so_far` are since the position opened. `unpaid` is
-    the interest still owed where repayments pay interest first. `spell` is when the debt that stands began.
+    is the liability leg turned round: what is `owed`, or a surplus below zero; `before` is what was owed. `borrowed`,
+    `interest` and `repaid` are what the row did to it, the sums `interest_so_far` and `repaid_so_far` are since the
+    position opened. `unpaid` is the interest still owed where repayments pay interest first. `spell` is when the debt
+    that stands began.
     """
     is_long = pl.col("direction") == "long"
     currencies = index.select("position", "account", "instrument", "base_currency", "quote_currency").lazy()
@@ -51,7 +56,7 @@ def liability_rows(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
         )
         .join(currencies, on="position", how="left", maintain_order="left")
         .with_columns(currency=pl.when(is_long).then("quote_currency").otherwise("base_currency"))
-        .drop("direction", "before", "is_first", "grown", "net", "life", "begins", "base_currency", "quote_currency")
+        .drop("direction", "is_first", "grown", "net", "life", "begins", "base_currency", "quote_currency")
         .collect()
     )
 
@@ -83,11 +88,8 @@ def moments_due(path: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
     charge is on that alone. `rate_time` is the moment whose rate counts.
     """
     placed = path.with_row_index("place")
-    parts = [_periods(placed, policy)]
-    if policy.charges_first_period:
-        parts.insert(0, _at_borrowing(placed, "first_period"))
-    if policy.opening_fee:
-        parts.insert(0, _at_borrowing(placed, "opening_fee"))
+    at_once = ["first_period"] * policy.charges_first_period + ["opening_fee"] * (policy.opening_fee > 0)
+    parts = [*(_at_borrowing(placed, charge) for charge in at_once), _periods(placed, policy)]
     due = pl.concat(parts)
     if len(parts) > 1:
         due = due[due.select(pl.arg_sort_by("place", maintain_order=True)).to_series()]
@@ -128,3 +130,26 @@ def _at_borrowing(placed: pl.DataFrame, charge: str) -> pl.DataFrame:
     """The charges on what each row borrows, at once."""
     borrowing = placed.filter(pl.col("borrowed") > 0)
     return borrowing.select("place", "time", charge=pl.lit(charge, _CHARGE), fixed="borrowed")
+
+
+def pieces(
+    events: pl.DataFrame, index: pl.DataFrame, until: datetime, policy: InterestPolicy
+) -> Iterator[pl.DataFrame]:
+    """The events of whole positions (see `ordering.with_positions`) in pieces with so many charging moments at most.
+
+    Positions of one account and instrument stay together: rows of interest name no more than these.
+    """
+    span = pl.lit(until, TIME).to_physical() - pl.col("time").min().to_physical()
+    periods = (span // (policy.period_hours * HOUR)).clip(0) + pl.len().cast(pl.Int64)
+    pair = index.select(pl.struct("account", "instrument").rle_id()).to_series()
+    per_position = events.group_by("position_number", maintain_order=True).agg(rows=pl.len(), periods=periods)
+    counts = (
+        per_position.with_columns(pair=pair.gather(per_position["position_number"]))
+        .group_by("pair", maintain_order=True)
+        .agg(pl.col("rows", "periods").sum())
+    )
+    start = 0
+    for first, last in batch_ranges(counts["periods"].to_list(), _PIECE):
+        length = int(counts["rows"][first : last + 1].sum())
+        yield events[start : start + length]
+        start += length

@@ -73,10 +73,10 @@ class InterestPolicy(BaseModel):
                 "name": f"interest.{field}",
                 "value": str(getattr(self, field)),
                 "description": str(about.description),
-                "source": self.source if field == "grid" else "interest policy",
+                "source": f"interest policy {self.name}",
             }
             for field, about in type(self).model_fields.items()
-            if field != "source"
+            if field not in ("name", "source")
         ]
 
 

@@ -1,9 +1,15 @@
 """Which rate is in force, for whom, and from when."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 
+from ledger.columns import TIME, schema
+from ledger.interest.columns import RATES
+from ledger.interest.stated_rates import exact_rates, in_likely_units
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 SCOPE = ("account", "instrument", "currency")
 """Whom a rate is for. Of those in force the one that says the most counts: an account before an instrument."""
 
@@ -19,11 +25,31 @@ class Rates:
         named = rows.select(pl.concat_list(pl.col(name).is_not_null() for name in SCOPE)).to_series()
         self._patterns = sorted((tuple(pattern) for pattern in named.unique().to_list()), reverse=True)
 
-    def in_force(self, loans: pl.DataFrame, loan: pl.Series, time: pl.Series) -> pl.DataFrame:
+    @classmethod
+    def stated(cls, due: pl.DataFrame) -> "Rates":
+        """The rates that the exchange's rows state, each from its charge on; the first of a loan also before that.
+
+        `due` has the columns SCOPE, `time`, `stated_rate` and `stated_unit`. What is printed in full may be a rounded
+        quotient, and a rate far off those beside it may be in another unit: see `stated_rates`.
+        """
+        known = due.filter(pl.col("stated_rate").is_not_null()).sort("time", maintain_order=True)
+        whose = known.select(by=pl.struct(SCOPE).rank("dense")).to_series()
+        rates = exact_rates(known["stated_rate"], known["stated_unit"])
+        rates = in_likely_units(rates.with_columns(by=whose)).drop("by")
+        rows = known.select("time", *SCOPE).hstack(rates).unique(["time", *SCOPE], keep="first", maintain_order=True)
+        early = rows.unique(SCOPE, keep="first", maintain_order=True).with_columns(time=pl.lit(_BEGIN, TIME))
+        return cls(pl.concat([early, rows]).with_columns(row=pl.lit(None, pl.UInt32)), "rates of the interest rows")
+
+    @classmethod
+    def none(cls) -> "Rates":
+        """A table without a rate."""
+        return cls(pl.DataFrame(schema={**schema(RATES), "row": pl.UInt32}))
+
+    def in_force(self, loans: pl.DataFrame, loan: pl.Series, time: pl.Series, required: bool = True) -> pl.DataFrame:
         """The rate for each row: its `rate`, `unit` and `rate_row`.
 
-        `loans` has a row per loan with the columns SCOPE, `loan` its number there for each row. Raises BadInput where
-        no rate is in force.
+        `loans` has a row per loan with the columns SCOPE, `loan` its number there for each row. Where no rate is in
+        force it raises BadInput, or gives nothing if none is `required`.
         """
         groups, members = self._groups(loans)
         schedule = self._schedule(groups)
@@ -34,9 +60,9 @@ class Rates:
         place = keys.search_sorted(wanted, side="right").cast(pl.Int64) - 1
         found = schedule.select("group", "rate", "unit", "rate_row")[place.clip(0)]
         missing = (place < 0) | (found["group"] != members.gather(loan)) | found["rate"].is_null()
-        if missing.any():
+        if required and missing.any():
             raise BadInput(self._no_rate(loans, loan.filter(missing), time.filter(missing)))
-        return found.drop("group")
+        return found.select(pl.when(~missing).then(name).alias(name) for name in ("rate", "unit", "rate_row"))
 
     def _groups(self, loans: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         """The distinct sets of scopes that loans belong to, and which of them each loan has.

@@ -1,0 +1,212 @@
+"""Interest done again: the exchange's rows put to positions and hours, and compared with what was due."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from ledger.interest.accrual import interleave
+from ledger.interest.checks import comparison_checks, roll_check
+from ledger.interest.comparison import (
+    Comparison,
+    compared,
+    with_assumed,
+    with_lost_rows,
+    with_recorded,
+    without_due,
+)
+from ledger.interest.dues import dues, with_charges, with_rates
+from ledger.interest.matching import matched, recorded_rows, with_account
+from ledger.interest.moments import liability_path, liability_rows, pieces
+from ledger.interest.policy import InterestPolicy
+from ledger.interest.rates import Rates
+from ledger.interest.roll_forward import roll_forward
+from ledger.interest.terms import Terms
+from ledger.ordering import order_of
+from ledger.policies import Policies
+from ledger.replay import ledger_of, replay_parts
+
+_NO_TIME = pl.lit(None, pl.UInt16)
+
+
+@dataclass(frozen=True)
+class Reperformed:
+    """Events with the exchange's interest among them, in order, and what the comparison says.
+
+    `sources` has `input` and `row` of each of these interest events, empty where its row is lost; `due` the charges
+    that were due with all that is known of each; `used` the numbers of the exchange's rows that belong to these
+    positions.
+    """
+
+    events: pl.DataFrame
+    sources: pl.DataFrame
+    due: pl.DataFrame
+    comparison: Comparison
+    rates: Rates
+    used: pl.Series
+
+
+def reperform(
+    events: pl.DataFrame,
+    index: pl.DataFrame,
+    rows: pl.DataFrame,
+    policies: Policies,
+    *,
+    policy: InterestPolicy,
+    rates: Rates | None,
+    begin: datetime | None,
+    until: datetime,
+) -> Reperformed:
+    """What the exchange charged whole positions (see `ordering.with_positions`), beside what was due (rules.md 3).
+
+    `rows` are those of the exchange (ROWS_SCHEMA, and `number`), of these positions or others. What was charged is
+    replayed as it is, so that what is owed is what the exchange holds to be owed; what was due is computed on a
+    liability free of errors. Without `rates` those that the rows state are taken. Raises BadInput where there are none.
+    Before `begin` nothing is compared: what was due is taken as charged.
+    """
+    order = order_of(events)
+    plain = (events if order is None else events[order]).filter(pl.col("kind") != "interest")
+    numbered = plain.with_columns(_NO_INPUT, row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    together, before = numbered, None
+    while True:
+        ledger = ledger_of(replay_parts(together, policies), index, policies)
+        path = liability_path(liability_rows(ledger, index), until, policy)
+        due = dues(path, policy)
+        found = matched(rows, due, path)
+        due = with_recorded(due, found.booked, policy)
+        in_force = rates or Rates.stated(due)
+        due = with_lost_rows(with_assumed(with_rates(due, in_force, policy), policy, begin), policy)
+        booked = _booked(due, found.booked)
+        if before is not None and before.equals(booked):
+            break
+        before, together = booked, interleave(numbered, booked.select(*_OF_A_CHARGE))
+    repeated = found.booked.filter(~pl.col("due").is_first_distinct())
+    others = pl.concat([found.others, repeated.drop("due").with_columns(cause=pl.lit("doubled_hour"))], how="diagonal")
+    due = with_charges(due, policy)
+    return Reperformed(
+        events=interleave(plain, booked.select(*_OF_A_CHARGE)),
+        sources=booked.select("input", "row"),
+        due=due,
+        comparison=compared(due, others, policy, in_force),
+        rates=in_force,
+        used=pl.concat([found.booked["number"], found.others["number"]]),
+    )
+
+
+_NO_INPUT = pl.lit(None, pl.UInt16).alias("input")
+_OF_A_CHARGE = ("after", "event_id", "time", "currency", "amount", "row")
+
+
+def _booked(due: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFrame:
+    """Every charge of the exchange in order, with the event it follows; those that no row has as well."""
+    lost = due.select("due", amount=pl.coalesce("lost", "assumed")).drop_nulls()
+    charged = pl.concat([booked.select("due", "number", "input", "row", amount="interest"), lost], how="diagonal")
+    places = due.select("due", "after", "time", "currency", "position", "charge")
+    moment = pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ")
+    parts = [
+        pl.col("charge").cast(pl.String),
+        pl.col("position"),
+        moment,
+        pl.col("number").fill_null(0).cast(pl.String),
+    ]
+    return (
+        charged.filter(pl.col("amount") > 0)
+        .join(places, on="due", how="left")
+        .sort("due", "number")
+        .with_columns(event_id=pl.concat_str(parts, separator=":"))
+    )
+
+
+class Reperformance:
+    """Interest compared, as a step of a run over files (see `request.InterestStep`).
+
+    Without `rows` the interest among the events is what was charged.
+    """
+
+    def __init__(
+        self,
+        policy: InterestPolicy,
+        rates: Rates | None,
+        rows: pl.DataFrame | None,
+        policies: Policies,
+        until: datetime,
+        begin: datetime | None,
+    ) -> None:
+        self._policy, self._rates, self._policies, self._until, self._begin = policy, rates, policies, until, begin
+        first = rows["time"].min() if rows is not None and rows.height else None
+        self._compared_from = begin or (first if isinstance(first, datetime) else None)
+        self._rows = None if rows is None else rows.with_row_index("number")
+        self._has_accounts = False
+        self._done: Reperformed | None = None
+
+    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Whole accounts and instruments with about so many charging moments as a batch may have."""
+        yield from pieces(events, index, self._until, self._policy)
+
+    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+        """The events with what the exchange charged among them."""
+        if self._rows is None:
+            rows = recorded_rows(events, index).with_row_index("number")
+        elif self._has_accounts:
+            rows = self._rows
+        else:
+            rows, self._has_accounts = with_account(self._rows, index), True
+        self._done = reperform(
+            events,
+            index,
+            rows,
+            self._policies,
+            policy=self._policy,
+            rates=self._rates,
+            begin=self._compared_from,
+            until=self._until,
+        )
+        if self._rows is not None:
+            self._rows = rows.filter(~pl.col("number").is_in(self._done.used.implode()))
+        return self._done.events
+
+    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        """The ledger, whose rows of interest come from the exchange's rows."""
+        places = (ledger["kind"] == "interest").arg_true()
+        sources = self._last.sources
+        return ledger.with_columns(ledger[name].scatter(places, sources[name]) for name in ("input", "row"))
+
+    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """The comparison, its causes and the roll-forward, and what must hold of them."""
+        found = self._last
+        rows = liability_rows(ledger, index)
+        terms = Terms(self._policy, found.rates, self._until)
+        roll = roll_forward(rows, terms, self._begin)
+        frames = {
+            "interest": found.comparison.interest,
+            "interest_causes": found.comparison.causes,
+            "interest_roll": roll,
+        }
+        return frames, [*comparison_checks(found.comparison.interest, found.comparison.causes), roll_check(roll, rows)]
+
+    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """The rows of the exchange that belong to no position, and what must hold of them."""
+        if self._rows is None:
+            return {}, []
+        rest = _strange(self._rows)
+        return {"interest": rest.interest, "interest_causes": rest.causes}, comparison_checks(
+            rest.interest, rest.causes
+        )
+
+    @property
+    def _last(self) -> Reperformed:
+        if self._done is None:
+            raise ValueError("nothing has been compared yet")
+        return self._done
+
+
+def _strange(rows: pl.DataFrame) -> Comparison:
+    """Rows that belong to no position, as differences."""
+    named = rows.with_columns(
+        position=pl.concat_str(pl.col("account", "instrument").fill_null("?"), pl.lit("?"), separator=":"),
+        cause=pl.when(pl.col("account").is_null() & pl.col("instrument").is_not_null())
+        .then(pl.lit("which_position"))
+        .otherwise(pl.lit("no_position")),
+    )
+    return without_due(named)

@@ -1,0 +1,128 @@
+"""What is asked of interest in a run over files: to compute it, or to compare it with what was charged."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from ledger.interest.accrual import Accrual
+from ledger.interest.policy import InterestPolicy
+from ledger.interest.rates import Rates
+from ledger.interest.rates_file import read_rates
+from ledger.interest.reperformance import Reperformance
+from ledger.interest.rows import read_interest_rows
+from ledger.interest.terms import Terms
+from ledger.policies import Policies
+from ledger.refusals import REFUSAL_SCHEMA, BadInput
+
+
+class InterestStep(Protocol):
+    """A step between the events and their replay, and what is left of it when the ledger is there."""
+
+    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The events in pieces of whole positions, few enough for the charges of each to fit in memory."""
+
+    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+        """The events of a piece with interest among them, in order."""
+
+    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        """The ledger of that piece, with the file and row that each row of interest comes from."""
+
+    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """The frames of INTEREST_FRAMES for that piece, and the findings of their checks."""
+
+    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """The rows of the frames that belong to no position, and the findings of their checks."""
+
+
+@dataclass(frozen=True)
+class InterestRequest:
+    """The policy, a file of rates, the begin of the roll-forward; and what was charged, to compare with.
+
+    `rows` names files of the exchange's interest rows, of which `account` is the account where they name none. It is
+    nothing where interest is to be computed, and empty where the interest among the events is what was charged.
+    """
+
+    policy: InterestPolicy
+    rates: Path | None = None
+    rows: Sequence[Path] | None = None
+    account: str | None = None
+    begin: datetime | None = None
+
+    def parameters(self) -> list[dict[str, str]]:
+        """One row per choice: name, value, description, source."""
+        begin = "" if self.begin is None else self.begin.isoformat()
+        about = "Begin of the roll-forward; empty: the first event."
+        chosen = {"name": "interest.from", "value": begin, "description": about, "source": "run"}
+        return [
+            {
+                "name": "interest.policy",
+                "value": self.policy.name,
+                "description": "How interest is charged.",
+                "source": self.policy.source,
+            },
+            *self.policy.rows(),
+            chosen,
+        ]
+
+    def read(self, number: int) -> "InterestInput":
+        """The files, numbered from `number` on; raises BadInput with the refusals of all of them."""
+        found = InterestInput(self, number)
+        refusals = []
+        if self.rates is not None:
+            try:
+                rates = read_rates(self.rates)
+                found.rates = Rates(rates, str(self.rates))
+                found.files.append((self.rates, rates.height, [rates["time"].min(), rates["time"].max()]))
+            except BadInput as bad:
+                refusals.append(bad.refusals)
+        try:
+            rows = read_interest_rows(self.rows or [], self.account)
+            offset = number + len(found.files) - 1
+            found.rows = rows.rows.with_columns(pl.col("input") + pl.lit(offset, pl.UInt16))
+            for place, path in enumerate(self.rows or [], start=offset + 1):
+                own = found.rows.filter(pl.col("input") == place)["time"]
+                found.files.append((path, own.len(), [own.min(), own.max()]))
+        except BadInput as bad:
+            refusals.append(bad.refusals)
+        if refusals:
+            raise BadInput(pl.concat([REFUSAL_SCHEMA.to_frame(), *refusals]))
+        return found
+
+
+@dataclass
+class InterestInput:
+    """What was read: rates, rows of interest (ROWS_SCHEMA), and of each file its rows and times.
+
+    `first` is the number of the first file.
+    """
+
+    request: InterestRequest
+    first: int = 1
+    rates: Rates | None = None
+    rows: pl.DataFrame = field(default_factory=pl.DataFrame)
+    files: list[tuple[Path, int, list[Any]]] = field(default_factory=list)
+
+    @property
+    def last(self) -> datetime | None:
+        """The time of the last row of interest, up to which rows tell what was charged."""
+        time = self.rows["time"].max() if self.rows.height else None
+        return time if isinstance(time, datetime) else None
+
+    def names(self) -> dict[int, str]:
+        """The files of rows by the numbers the rows have."""
+        rows = self.request.rows or []
+        last = len(self.files) + self.first - 1
+        return {last - len(rows) + place: str(path) for place, path in enumerate(rows, start=1)}
+
+    def step(self, policies: Policies, until: datetime) -> InterestStep:
+        """The step of the run, for charges up to `until`."""
+        asked = self.request
+        if asked.rows is None:
+            terms = Terms(asked.policy, self.rates or Rates.none(), until)
+            return Accrual(terms, policies, asked.begin)
+        rows = self.rows if asked.rows else None
+        return Reperformance(asked.policy, self.rates, rows, policies, until, asked.begin)

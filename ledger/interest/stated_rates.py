@@ -1,0 +1,62 @@
+"""Rates as an exchange's rows print them: cut to 16 decimals, though interest is charged at the full quotient.
+
+The API documentation's own sample of accrued interest is charged at a 24th of 0.0098 % a day, and prints that hourly
+rate with 16 decimals; only the quotient gives the charge [V].
+"""
+
+import polars as pl
+
+from ledger.interest.columns import UNITS
+from ledger.money import MONEY, SCALE, from_units, units
+
+_PRINTED = 14
+"""A rate with so many decimals is taken for a cut-off quotient, if one of few decimals is near enough."""
+_QUOTIENTS = {"daily": (24, 10), "annual": (8760, 8)}
+"""Of what an hourly rate can be the quotient, its divisor, and the decimals such a rate has at most."""
+_LAST = 16
+
+
+def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
+    """`rate` and `unit` as they were charged: the daily or annual rate of which a printed hourly one is the quotient.
+
+    A rate stays as it is unless it has 14 decimals or more and a short daily (else annual) rate gives all of them.
+    """
+    rows = pl.DataFrame({"rate": rate, "unit": unit.cast(pl.Enum(list(UNITS)))})
+    is_long = (units(pl.col("rate")) % pl.lit(10 ** (SCALE - _PRINTED + 1), pl.Int128)) != 0
+    for name, (parts, decimals) in _QUOTIENTS.items():
+        grid = 10 ** (SCALE - decimals)
+        whole = (units(pl.col("rate")) * parts + grid // 2) // grid * grid
+        near = (whole - units(pl.col("rate")) * parts).abs() <= parts * 10 ** (SCALE - _LAST)
+        holds = is_long & near & (pl.col("unit") == "hourly")
+        rows = rows.with_columns(
+            rate=pl.when(holds).then(from_units(whole)).otherwise("rate").cast(MONEY),
+            unit=pl.when(holds).then(pl.lit(name)).otherwise(pl.col("unit").cast(pl.String)).cast(pl.Enum(list(UNITS))),
+        )
+    return rows
+
+
+def in_likely_units(rates: pl.DataFrame) -> pl.DataFrame:
+    """The rates with the unit in which each is near to those before and after it, where in its own it is far off.
+
+    `rates` has `rate` and `unit` and the columns `by` which tell whose they are, in order. Near is half to twice, far
+    is five times: rates move from hour to hour, but not 24-fold and back.
+    """
+    value, hours = units(pl.col("rate")), pl.col("unit").replace_strict(UNITS, return_dtype=pl.Int128)
+    found = rates.with_columns(value=value, hours=hours, likely=pl.col("unit"))
+    beside = [(pl.col("value").shift(step).over("by"), pl.col("hours").shift(step).over("by")) for step in (1, -1)]
+    far = pl.any_horizontal(_apart(pl.col("value"), pl.col("hours"), *other, times=5) for other in beside)
+    for unit, per in UNITS.items():
+        near = pl.all_horizontal(
+            ~_apart(pl.col("value"), pl.lit(per, pl.Int128), *other, times=2).fill_null(value=False) for other in beside
+        )
+        likely = (
+            pl.when(far.fill_null(value=False) & near).then(pl.lit(unit)).otherwise(pl.col("likely").cast(pl.String))
+        )
+        found = found.with_columns(likely=likely.cast(pl.Enum(list(UNITS))))
+    return found.with_columns(unit="likely").drop("value", "hours", "likely")
+
+
+def _apart(value: pl.Expr, hours: pl.Expr, other: pl.Expr, other_hours: pl.Expr, times: int) -> pl.Expr:
+    """True where one rate an hour is more than so many times the other; empty where there is no other."""
+    mine, others = value * other_hours, other * hours
+    return (mine > others * times) | (others > mine * times)
