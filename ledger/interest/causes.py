@@ -24,7 +24,7 @@ CAUSES: Mapping[str, str] = {
     "charged_after_repayment": "Charged though nothing was owed.",
     "charged_between": "Charged though no period ended.",
     "no_position": "Charged for an account, instrument and currency of which no position ever owed.",
-    "which_position": "Charged for one of several positions, and nothing tells which.",
+    "which_position": "Charged for one of several positions, and nothing tells which; --account names the account.",
     "stale_rate": "The rate of an earlier or later period.",
     "rate_unit": "The rate taken in the wrong unit.",
     "cut_rate": "The rate in full, of which the rates file has a quotient that is cut off.",

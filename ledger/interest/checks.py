@@ -30,8 +30,9 @@ def accrual_checks(
 
 
 def roll_check(roll: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The finding that the roll-forward ends with what the ledger owes at its last row."""
-    last = rows.unique(["position"], keep="last", maintain_order=True).select("position", "currency", "owed")
+    """The finding that the roll-forward ends with what the ledger owes at the last row of the period."""
+    inside = rows.filter(pl.col("time") <= roll["to_time"].max()) if roll.height else rows
+    last = inside.unique(["position"], keep="last", maintain_order=True).select("position", "currency", "owed")
     both = roll.join(last, on=["position", "currency"], how="left", maintain_order="left")
     off = both.select(pl.col("liability_closing") - pl.col("owed").fill_null(ZERO)).to_series()
     return finding("interest_roll_forward_closes", both.select("position", "currency"), off)

@@ -1,11 +1,10 @@
 """What was charged beside what was due: charge by charge, each difference with the part that earlier ones carry."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import polars as pl
 
-from ledger.columns import TIME, schema
+from ledger.columns import schema
 from ledger.interest.causes import cause_of_charge, summed
 from ledger.interest.columns import INTEREST
 from ledger.interest.dues import charge_if, with_charges
@@ -71,11 +70,24 @@ def _since_first(amount: pl.Expr, is_first: pl.Expr) -> pl.Expr:
     return total - pl.when(is_first).then(total - amount).forward_fill()
 
 
-def with_assumed(due: pl.DataFrame, policy: InterestPolicy, begin: datetime | None) -> pl.DataFrame:
-    """The charges due with `assumed`: what is taken as charged before `begin`, for the rows tell nothing of it."""
+def covered(due: pl.DataFrame, coverage: pl.DataFrame, has_rates: bool) -> pl.DataFrame:
+    """The charges due with `is_covered`, without those after the rows end (see `matching.coverage`).
+
+    Where only rows tell the rates, those of accounts without rows are left out, too.
+    """
+    found = due.join(coverage, on="account", how="left" if has_rates else "inner", maintain_order="left")
+    since, to = pl.col("covered_from"), pl.col("covered_to")
+    return (
+        found.filter(to.is_null() | (pl.col("time") <= to))
+        .with_columns(is_covered=(pl.col("time") >= since - LATE).fill_null(value=False))
+        .drop("covered_from", "covered_to")
+    )
+
+
+def with_assumed(due: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
+    """The charges due with `assumed`: what is taken as charged where the rows tell nothing of it."""
     found = with_charges(due, policy)
-    early = pl.lit(value=False) if begin is None else pl.col("time") < pl.lit(begin, TIME) - LATE
-    assumed = pl.when(early & pl.col("charged").is_null()).then("computed")
+    assumed = pl.when(~pl.col("is_covered") & pl.col("charged").is_null()).then("computed")
     found = found.with_columns(assumed=assumed).with_columns(
         recorded=pl.col("recorded") + pl.col("assumed").fill_null(ZERO)
     )

@@ -39,9 +39,7 @@ def reperform_rows(
         due = _due(told, policy, breaks, jumps)
         known = with_recorded(due, _booked(placed, due), policy)
         in_force = rates or Rates.stated(known)
-        known = with_charges(
-            with_lost_rows(with_assumed(with_rates(known, in_force, policy), policy, None), policy), policy
-        )
+        known = with_charges(with_lost_rows(with_assumed(with_rates(known, in_force, policy), policy), policy), policy)
         ends = _open_gaps(known).filter(~pl.col("number").is_in(jumps.implode()))
         if ends.is_empty():
             break
@@ -134,6 +132,7 @@ def _due(told: pl.DataFrame, policy: InterestPolicy, breaks: pl.Series, jumps: p
         rate_time="slot",
         fixed=pl.when(is_first_period).then("liability"),
         repaid_so_far=ZERO,
+        is_covered=pl.lit(value=True),
         after=pl.lit(None, pl.UInt32),
         loan=pl.col("episode").rle_id(),
     )

@@ -1,10 +1,11 @@
 """Which charge each of the exchange's rows is for: they name no position, and some come late, twice or for nothing."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
+from ledger.columns import TIME
 from ledger.interest.rows import ROWS_SCHEMA
 from ledger.money import ZERO
 
@@ -32,6 +33,19 @@ def with_account(rows: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     holders = holders.filter(pl.col("only").list.len() == 1).with_columns(pl.col("only").list.first())
     found = rows.join(holders, on="instrument", how="left", maintain_order="left")
     return found.with_columns(account=pl.coalesce("account", "only")).drop("only")
+
+
+def coverage(rows: pl.DataFrame, begin: datetime | None, end: datetime | None) -> pl.DataFrame:
+    """From when to when the rows tell what an account was charged: columns account, `covered_from`, `covered_to`.
+
+    That is from its first row to its last one, or the times asked for.
+    """
+    spans = rows.drop_nulls("account").group_by("account", maintain_order=True)
+    asked = {"covered_from": pl.lit(begin, TIME), "covered_to": pl.lit(end, TIME)}
+    return spans.agg(
+        covered_from=pl.coalesce(asked["covered_from"], pl.col("time").min()),
+        covered_to=pl.coalesce(asked["covered_to"], pl.col("time").max()),
+    )
 
 
 def recorded_rows(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:

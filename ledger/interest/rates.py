@@ -51,6 +51,10 @@ class Rates:
         `loans` has a row per loan with the columns SCOPE, `loan` its number there for each row. Where no rate is in
         force it raises BadInput, or gives nothing if none is `required`.
         """
+        if not self._patterns:
+            if required and time.len():
+                raise BadInput(self._no_rate(loans, loan, time))
+            return self._rows.select(rate="rate_value", unit="unit", rate_row="rate_row").clear(time.len())
         groups, members = self._groups(loans)
         schedule = self._schedule(groups)
         changes = schedule["time"].unique().sort()

@@ -11,13 +11,14 @@ from ledger.interest.checks import comparison_checks, roll_check
 from ledger.interest.comparison import (
     Comparison,
     compared,
+    covered,
     with_assumed,
     with_lost_rows,
     with_recorded,
     without_due,
 )
 from ledger.interest.dues import dues, with_charges, with_rates
-from ledger.interest.matching import matched, recorded_rows, with_account
+from ledger.interest.matching import coverage, matched, recorded_rows, with_account
 from ledger.interest.moments import liability_path, liability_rows, pieces
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import Rates
@@ -55,15 +56,16 @@ def reperform(
     *,
     policy: InterestPolicy,
     rates: Rates | None,
-    begin: datetime | None,
     until: datetime,
+    covers: pl.DataFrame,
 ) -> Reperformed:
     """What the exchange charged whole positions (see `ordering.with_positions`), beside what was due (rules.md 3).
 
     `rows` are those of the exchange (ROWS_SCHEMA, and `number`), of these positions or others. What was charged is
     replayed as it is, so that what is owed is what the exchange holds to be owed; what was due is computed on a
-    liability free of errors. Without `rates` those that the rows state are taken. Raises BadInput where there are none.
-    Before `begin` nothing is compared: what was due is taken as charged.
+    liability free of errors. Without `rates` those that the rows state are taken; raises BadInput where there are none.
+    Nothing is compared outside what `covers` says of an account (see `matching.coverage`): before that, and for an
+    account without any, what was due is taken as charged; after it nothing is.
     """
     order = order_of(events)
     plain = (events if order is None else events[order]).filter(pl.col("kind") != "interest")
@@ -72,11 +74,11 @@ def reperform(
     while True:
         ledger = ledger_of(replay_parts(together, policies), index, policies)
         path = liability_path(liability_rows(ledger, index), until, policy)
-        due = dues(path, policy)
+        due = covered(dues(path, policy), covers, rates is not None)
         found = matched(rows, due, path)
         due = with_recorded(due, found.booked, policy)
         in_force = rates or Rates.stated(due)
-        due = with_lost_rows(with_assumed(with_rates(due, in_force, policy), policy, begin), policy)
+        due = with_lost_rows(with_assumed(with_rates(due, in_force, policy), policy), policy)
         booked = _booked(due, found.booked)
         if before is not None and before.equals(booked):
             break
@@ -132,12 +134,12 @@ class Reperformance:
         policies: Policies,
         until: datetime,
         begin: datetime | None,
+        as_at: datetime | None,
     ) -> None:
-        self._policy, self._rates, self._policies, self._until, self._begin = policy, rates, policies, until, begin
-        first = rows["time"].min() if rows is not None and rows.height else None
-        self._compared_from = begin or (first if isinstance(first, datetime) else None)
+        self._policy, self._rates, self._policies, self._until = policy, rates, policies, until
+        self._begin, self._as_at = begin, as_at
+        self._coverage = pl.DataFrame()
         self._rows = None if rows is None else rows.with_row_index("number")
-        self._has_accounts = False
         self._done: Reperformed | None = None
 
     def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -148,10 +150,12 @@ class Reperformance:
         """The events with what the exchange charged among them."""
         if self._rows is None:
             rows = recorded_rows(events, index).with_row_index("number")
-        elif self._has_accounts:
-            rows = self._rows
+            self._coverage = coverage(rows, self._begin, self._until)
+        elif self._coverage.is_empty():
+            rows = with_account(self._rows, index)
+            self._coverage = coverage(rows, self._begin, self._as_at)
         else:
-            rows, self._has_accounts = with_account(self._rows, index), True
+            rows = self._rows
         self._done = reperform(
             events,
             index,
@@ -159,8 +163,8 @@ class Reperformance:
             self._policies,
             policy=self._policy,
             rates=self._rates,
-            begin=self._compared_from,
             until=self._until,
+            covers=self._coverage,
         )
         if self._rows is not None:
             self._rows = rows.filter(~pl.col("number").is_in(self._done.used.implode()))

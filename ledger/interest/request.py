@@ -106,23 +106,19 @@ class InterestInput:
     rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     files: list[tuple[Path, int, list[Any]]] = field(default_factory=list)
 
-    @property
-    def last(self) -> datetime | None:
-        """The time of the last row of interest, up to which rows tell what was charged."""
-        time = self.rows["time"].max() if self.rows.height else None
-        return time if isinstance(time, datetime) else None
-
     def names(self) -> dict[int, str]:
         """The files of rows by the numbers the rows have."""
         rows = self.request.rows or []
         last = len(self.files) + self.first - 1
         return {last - len(rows) + place: str(path) for place, path in enumerate(rows, start=1)}
 
-    def step(self, policies: Policies, until: datetime) -> InterestStep:
-        """The step of the run, for charges up to `until`."""
+    def step(self, policies: Policies, last_event: datetime, as_at: datetime | None) -> InterestStep:
+        """The step of the run, for charges up to `as_at`, or else as far as the rows go, or the events."""
+        last = self.rows["time"].max() if self.rows.height else None
+        until = as_at or (last if isinstance(last, datetime) else last_event)
         asked = self.request
         if asked.rows is None:
             terms = Terms(asked.policy, self.rates or Rates.none(), until)
             return Accrual(terms, policies, asked.begin)
         rows = self.rows if asked.rows else None
-        return Reperformance(asked.policy, self.rates, rows, policies, until, asked.begin)
+        return Reperformance(asked.policy, self.rates, rows, policies, until, asked.begin, as_at)

@@ -34,17 +34,10 @@ def roll_forward(rows: pl.DataFrame, terms: Terms, begin: datetime | None) -> pl
         )
         .filter(pl.any_horizontal(pl.col("liability_opening", *flows) != 0))
     )
-    nothing = accrued(rows.clear(), terms, terms.until)
-    opening = nothing if begin is None else accrued(rows, terms, begin)
+    opening = accrued(rows if begin else rows.clear(), terms, begin or terms.until)
     closing = accrued(rows, terms, terms.until)
-    found = (
-        totals.join(opening.rename({"accrued": "accrued_opening"}), on=_LOAN, how="left", maintain_order="left")
-        .join(closing.rename({"accrued": "accrued_closing"}), on=_LOAN, how="left", maintain_order="left")
-        .with_columns(
-            pl.col("accrued_opening", "accrued_closing").fill_null(ZERO),
-            from_time=pl.lit(begin, TIME),
-            to_time=pl.lit(terms.until, TIME),
-        )
+    found = _with(_with(totals, opening, "accrued_opening"), closing, "accrued_closing").with_columns(
+        from_time=pl.lit(begin, TIME), to_time=pl.lit(terms.until, TIME)
     )
     computed = [column.expression() for column in INTEREST_ROLL if column.formula]
     return found.with_columns(computed).select(*schema(INTEREST_ROLL))
@@ -54,12 +47,19 @@ def _total(amount: pl.Expr, where: pl.Expr) -> pl.Expr:
     return pl.when(where).then(amount).otherwise(ZERO).sum()
 
 
+def _with(totals: pl.DataFrame, run: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The totals with interest that has run: nothing where nothing is owed, empty where no rate is known."""
+    both = totals.join(run.with_columns(stands=pl.lit(value=True)), on=_LOAN, how="left", maintain_order="left")
+    amount = pl.when("stands").then("accrued").otherwise(ZERO)
+    return both.with_columns(amount.alias(name)).drop("accrued", "stands")
+
+
 def accrued(rows: pl.DataFrame, terms: Terms, moment: datetime) -> pl.DataFrame:
     """Interest that has run by a moment and is not charged yet: columns position, currency, accrued [D].
 
     What is owed at the moment, times its rate, for the time since the later of the last charging moment and the begin
-    of the debt; an hour is taken in proportion. Nothing where periods are paid in advance. `rows` comes from
-    `moments.liability_rows`.
+    of the debt; an hour is taken in proportion. Zero where periods are paid in advance, empty where no rate is known.
+    `rows` comes from `moments.liability_rows`.
     """
     policy, now = terms.policy, pl.lit(moment, TIME)
     standing = rows.filter(pl.col("time") <= moment).unique("position", keep="last", maintain_order=True)
@@ -73,12 +73,15 @@ def accrued(rows: pl.DataFrame, terms: Terms, moment: datetime) -> pl.DataFrame:
     basis = pl.col("owed") if policy.compounding else pl.col("owed") - pl.min_horizontal("owed", "unpaid")
     when = pl.col("spell") if policy.rate_of == "borrowing" else now
     places = pl.int_range(standing.height, dtype=pl.UInt32, eager=True)
-    rates = terms.rates.in_force(standing.select(SCOPE), places, standing.select(when.alias("time")).to_series())
+    rates = terms.rates.in_force(
+        standing.select(SCOPE), places, standing.select(when.alias("time")).to_series(), required=False
+    )
     parts = standing.select("position", "currency", basis=units(basis), elapsed=elapsed).hstack(rates)
     charge = charge_on(
         parts["basis"],
-        parts.select(units(pl.col("rate")) * pl.col("elapsed")).to_series(),
-        parts.select(pl.col("unit").replace_strict(UNITS, return_dtype=pl.Int128) * HOUR).to_series(),
+        parts.select(units(pl.col("rate")).fill_null(0) * pl.col("elapsed")).to_series(),
+        parts.select(pl.col("unit").replace_strict(UNITS, return_dtype=pl.Int128).fill_null(1) * HOUR).to_series(),
         policy,
     )
-    return parts.select("position", "currency", accrued=from_units(pl.lit(charge)).cast(MONEY))
+    amount = pl.when(pl.col("rate").is_not_null()).then(from_units(pl.lit(charge)))
+    return parts.select("position", "currency", accrued=amount.cast(MONEY))

@@ -14,6 +14,7 @@ _PRINTED = 14
 _QUOTIENTS = {"daily": (24, 10), "annual": (8760, 8)}
 """Of what an hourly rate can be the quotient, its divisor, and the decimals such a rate has at most."""
 _LAST = 16
+_UNIT = pl.Enum(list(UNITS))
 
 
 def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
@@ -21,7 +22,7 @@ def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
 
     A rate stays as it is unless it has 14 decimals or more and a short daily (else annual) rate gives all of them.
     """
-    rows = pl.DataFrame({"rate": rate, "unit": unit.cast(pl.Enum(list(UNITS)))})
+    rows = pl.DataFrame({"rate": rate, "unit": unit.cast(_UNIT)})
     is_long = (units(pl.col("rate")) % pl.lit(10 ** (SCALE - _PRINTED + 1), pl.Int128)) != 0
     for name, (parts, decimals) in _QUOTIENTS.items():
         grid = 10 ** (SCALE - decimals)
@@ -30,7 +31,7 @@ def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
         holds = is_long & near & (pl.col("unit") == "hourly")
         rows = rows.with_columns(
             rate=pl.when(holds).then(from_units(whole)).otherwise("rate").cast(MONEY),
-            unit=pl.when(holds).then(pl.lit(name)).otherwise(pl.col("unit").cast(pl.String)).cast(pl.Enum(list(UNITS))),
+            unit=pl.when(holds).then(pl.lit(name, _UNIT)).otherwise("unit"),
         )
     return rows
 
@@ -52,7 +53,7 @@ def in_likely_units(rates: pl.DataFrame) -> pl.DataFrame:
         likely = (
             pl.when(far.fill_null(value=False) & near).then(pl.lit(unit)).otherwise(pl.col("likely").cast(pl.String))
         )
-        found = found.with_columns(likely=likely.cast(pl.Enum(list(UNITS))))
+        found = found.with_columns(likely=likely.cast(_UNIT))
     return found.with_columns(unit="likely").drop("value", "hours", "likely")
 
 
