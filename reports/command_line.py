@@ -11,11 +11,17 @@ os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reports.interest_commands import interest
 from reports.terminal import FILE, REFUSALS, Time, errors_told, exit_code, progress_told, tell
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ledger.files import Request
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -29,6 +35,7 @@ def main() -> None:
       margin-ledger replay events.csv --marks marks.csv --out books
       margin-ledger report books books.xlsx
       margin-ledger explain books main:BTC-USDT:USDT
+      margin-ledger interest reperform interest.csv --events fills.csv --rates rates.csv --out books
 
     Exit codes: 0 reconciled, 1 a check failed, 2 bad input.
     """
@@ -122,27 +129,57 @@ def explain(folder: Path, position: str, at: datetime | None) -> None:
 @main.command()
 @click.option("--out", type=FILE, default=Path(), metavar="DIR", help="Folder to write to; default: the current one.")
 def demo(out: Path) -> None:
-    """Replay the shipped records and examples; write spot-margin-demo/ and spot-margin-demo.xlsx."""
+    """Replay the shipped records and examples, and compare the interest of an exchange that makes mistakes.
+
+    Writes spot-margin-demo/ and spot-margin-demo.xlsx, spot-margin-interest/ and spot-margin-interest.xlsx. The exit
+    code is that of the replay; the breaks of the interest are there to be seen.
+    """
     with errors_told(None):
-        import shutil
-        from importlib.resources import as_file, files
+        from ledger.files import Request
+        from ledger.interest.policy import find_policy
+        from ledger.interest.request import InterestRequest
+        from reports.interest_summary import comparison_told
 
-        from ledger.files import Request, replay_files
-        from reports.workbook import read_frames, write_workbook
-
-        frames, workbook = out / "spot-margin-demo", out / "spot-margin-demo.xlsx"
-        frames.mkdir(parents=True, exist_ok=True)
-        with as_file(files("fixtures") / "demo") as source:
-            for name in ("events.csv", "marks.csv"):
-                shutil.copyfile(source / name, frames / name)
-        request = Request([frames / "events.csv"], frames / "marks.csv")
-        with progress_told() as progress:
-            checks = replay_files(request, frames, progress=progress)
-        write_workbook(read_frames(frames), workbook)
+        frames = _demo_files(out / "spot-margin-demo", "demo", ("events.csv", "marks.csv"))
+        checks = _demonstrate(Request([frames / "events.csv"], frames / "marks.csv"), frames)
         tell(frames, checks)
-        click.echo(f"Wrote {workbook}")
-        click.echo(f"Try:  margin-ledger explain {frames} example-lq:BTC-USDC:USDC")
+        click.echo(f"Wrote {frames}.xlsx")
+        click.echo(f"Try:  margin-ledger explain {frames} example-lq:BTC-USDC:USDC\n")
+
+        names = ("events.csv", "rates.csv", "record.json", "desk.csv")
+        compared = _demo_files(out / "spot-margin-interest", "demo/interest", names)
+        events, rates, *rows = (compared / name for name in names)
+        asked = InterestRequest(find_policy("okx"), rates, rows)
+        _demonstrate(Request([events], interest=asked), compared)
+        click.echo("Interest: seven real rows, and those of an exchange that makes five mistakes")
+        for line in comparison_told(compared):
+            click.echo(line)
+        click.echo(f"Wrote {compared}.xlsx")
+        click.echo(f"Try:  margin-ledger interest identify {rows[0]}")
         sys.exit(exit_code(checks))
+
+
+def _demo_files(folder: Path, source: str, names: tuple[str, ...]) -> Path:
+    """The folder, with copies of the shipped files to look at."""
+    from importlib.resources import as_file, files
+    from shutil import copyfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with as_file(files("fixtures").joinpath(source)) as shipped:
+        for name in names:
+            copyfile(shipped / name, folder / name)
+    return folder
+
+
+def _demonstrate(request: "Request", folder: Path) -> "pl.DataFrame":
+    """Replay into the folder, and write the workbook beside it."""
+    from ledger.files import replay_files
+    from reports.workbook import read_frames, write_workbook
+
+    with progress_told() as progress:
+        checks = replay_files(request, folder, progress=progress)
+    write_workbook(read_frames(folder), folder.with_suffix(".xlsx"))
+    return checks
 
 
 main.add_command(interest)

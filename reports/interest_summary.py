@@ -66,7 +66,8 @@ def _differences(interest: pl.DataFrame, causes: pl.DataFrame) -> Iterator[str]:
             row["currency"], *(plain(row[name] or Decimal(0)) for name in ("charged", "computed", "difference"))
         )
     yield from rendered(table)
-    found = causes.filter(pl.col("amount") != 0)
+    # What is unexplained has its line wherever something differs.
+    found = causes.filter((pl.col("amount") != 0).any().over("position", "currency"))
     if found.height:
         yield from rendered(_causes(found))
 

@@ -11,7 +11,7 @@ UNITS = {"hourly": 1, "4-hourly": 4, "daily": 24, "annual": 8760}
 """Hours that a rate of each unit is for: rules.md 3 [V]; four hours are a rollover period."""
 RATE_UNITS = (*UNITS, "once")
 CHARGES = ("period", "first_period", "opening_fee")
-STATUSES = ("accrued", "agrees", "differs", "missing", "extra", "duplicate", "unattributed")
+STATUSES = ("accrued", "agrees", "follows", "differs", "missing", "extra", "duplicate", "unattributed")
 VERDICTS = ("best", "tied", "rejected", "not tested")
 
 
@@ -78,7 +78,7 @@ INTEREST = (
     Column("cumulative_difference", MONEY, "currency", "Sum of the position's differences so far.", "rules 3"),
     Column("carried", MONEY, "currency", "Part of the difference that earlier ones carry forward.", "rules 3 [D]"),
     _computed(own_difference, "currency", "rules 3 [D]"),
-    Column("status", pl.Enum(STATUSES), "", "What comparing the two says.", "run"),
+    Column("status", pl.Enum(STATUSES), "", "What comparing says; follows: differs only by what is carried.", "run"),
     Column("cause", pl.String, "", "Why they differ; causes that explain it equally well stand side by side.", "run"),
     Column("note", pl.String, "", "What the cause was seen by.", "run"),
     Column("stated_liability", MONEY, "currency", "Liability the exchange's row states.", "exchange"),

@@ -222,7 +222,8 @@ def _of_due(known: pl.DataFrame) -> pl.DataFrame:
     differs = ~is_assumed & (pl.col("charged").fill_null(ZERO) != pl.col("computed"))
     is_missing = pl.col("charged").is_null() & (pl.col("computed") != 0)
     status = pl.when(is_assumed).then(pl.lit("accrued")).when(is_missing).then(pl.lit("missing"))
-    status = status.when(differs).then(pl.lit("differs"))
+    follows = (pl.col("by_basis") == 0) & (pl.col("by_charge") == 0)
+    status = status.when(differs).then(pl.when(follows).then(pl.lit("follows")).otherwise(pl.lit("differs")))
     causes = pl.concat_str("basis_cause", "charge_cause", separator="; ", ignore_nulls=True)
     return known.with_columns(
         charged=pl.when(~is_assumed).then(pl.col("charged").fill_null(ZERO)),

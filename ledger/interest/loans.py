@@ -71,7 +71,7 @@ def _refuse_unstated(rows: pl.DataFrame, files: Mapping[int, str]) -> None:
 def _placed(rows: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
     """The rows by loan and moment: `position` (the loan's name), `slot` (the moment due) and `charge`.
 
-    `is_placed` is false where a row comes at no moment of the grid.
+    `total` is what all rows of one moment charge; `is_placed` is false where a row comes at no moment of the grid.
     """
     period = policy.period_hours * HOUR
     on_clock = pl.lit(not policy.counts_from_borrowing)
@@ -89,6 +89,7 @@ def _placed(rows: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
             is_placed=is_due | policy.charges_first_period,
         )
         .sort("position", "slot", "number", maintain_order=True)
+        .with_columns(total=pl.col("interest").sum().over("position", "slot", "charge"))
     )
 
 
@@ -97,7 +98,7 @@ def _due(told: pl.DataFrame, policy: InterestPolicy, breaks: pl.Series, jumps: p
     period = policy.period_hours * HOUR
     is_first = pl.struct("position", "charge").rle_id().is_first_distinct()
     apart = (pl.col("slot") - pl.col("slot").shift(1)).dt.total_microseconds()
-    total, stated = pl.col("interest").sum().over("position", "slot", "charge"), pl.col("liability")
+    total, stated = pl.col("total"), pl.col("liability")
     rows = told.with_columns(
         missing=pl.when(~is_first & (apart % period == 0)).then(apart // period - 1).otherwise(0).fill_null(0),
         flow=stated - (stated + total).shift(1) if policy.compounding else stated - stated.shift(1),
