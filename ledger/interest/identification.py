@@ -15,7 +15,7 @@ from ledger.interest.columns import INTEREST_FITS, RATE_UNITS, UNITS
 from ledger.interest.comparison import Comparison
 from ledger.interest.dues import charge_if
 from ledger.interest.matching import LATE
-from ledger.interest.policy import InterestPolicy, shipped_policies
+from ledger.interest.policy import PERIODS, InterestPolicy, shipped_policies
 
 Reperform = Callable[[InterestPolicy], tuple[Comparison, pl.DataFrame]]
 """Compares the rows under a policy: the comparison, and the charges due with what is known of each."""
@@ -38,6 +38,8 @@ def identify(reperform: Reperform, start: InterestPolicy, has_events: bool) -> I
     Where values tie, that of `start` counts if it is among them, else the first. Without events nobody knows when a
     loan began: then `has_events` is false, and of the timing only the full hours are told.
     """
+    if not has_events:
+        start = start.model_copy(update={"period_hours": _rhythm(reperform(start)[1], start)})
     # Under compounding both kinds of links can be seen: see `loans`.
     links = [*_compounding(reperform(start.model_copy(update={"compounding": True}))[1])]
     best = _with_best(start, "compounding", _judged(links))
@@ -77,6 +79,14 @@ def _compounding(due: pl.DataFrame) -> Iterator[Try]:
     links = due.filter(same, differs, pl.col("stated_liability").is_not_null(), pl.col("fixed").is_null())
     for value, column in (("yes", "recorded_liability"), ("no", "other_liability")):
         yield "compounding", value, int((links["stated_liability"] == links[column]).sum()), links.height
+
+
+def _rhythm(due: pl.DataFrame, policy: InterestPolicy) -> int:
+    """Hours between most rows of a loan and the next, where a policy can have so many."""
+    booked = due.filter(pl.col("booked").is_not_null())
+    hours = booked.select((pl.col("booked").diff().over("position").dt.total_minutes() + 30) // 60).to_series()
+    most = hours.drop_nulls().mode()
+    return most.min() if most.len() and most.min() in PERIODS else policy.period_hours  # type: ignore[return-value]
 
 
 def _hours(due: pl.DataFrame) -> Iterator[Try]:

@@ -4,7 +4,7 @@ import tomllib
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,9 @@ SHIPPED = "policies.toml"
 _MODEL_ERROR = "value_error"
 
 Grid = Literal["on_the_hour", "first_hour_at_borrow", "part_hour_rounds_up", "rollover"]
+Period = Literal[1, 2, 3, 4, 6, 8, 12, 24]
+PERIODS = get_args(Period)
+"""Hours there can be between charges."""
 Rounding = Literal["up", "down", "half_up", "half_even"]
 
 
@@ -33,7 +36,7 @@ class InterestPolicy(BaseModel):
     rounding: Rounding = Field(description="How a charge is rounded: up, down, half_up or half_even.")
     decimals: Annotated[int, Field(ge=4, le=18)] = Field(description="Decimals of a charge, 4 to 18.")
     source: str = Field(min_length=1, description="Where this is stated.")
-    period_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = Field(default=1, description="Hours between charges.")
+    period_hours: Period = Field(default=1, description="Hours between charges.")
     opening_fee: Annotated[Decimal, Field(ge=0, lt=1, max_digits=18, decimal_places=18)] = Field(
         default=Decimal(0), description="Share of what is borrowed that is charged at once."
     )
