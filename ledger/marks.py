@@ -7,10 +7,11 @@ import polars as pl
 
 from ledger.cells import empty_cells, mixed_zones, type_table
 from ledger.columns import MARKS, schema
-from ledger.formats import Table, raw_batches
+from ledger.formats import raw_batches
 from ledger.money import LARGEST, LARGEST_DIGITS
 from ledger.refusals import BadInput
 from ledger.rules import Rule, broken_rules, refusals_of
+from ledger.tables import Table
 
 _TABLE = Table(MARKS, required=("instrument", "mark_price"))
 _BATCH_ROWS = 1_000_000

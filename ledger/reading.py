@@ -9,11 +9,12 @@ import polars as pl
 from ledger.cells import empty_cells, mixed_zones, type_table
 from ledger.columns import EVENTS, schema
 from ledger.events import REQUIRED, rules_for, schema_for
-from ledger.formats import RawBatch, Table, raw_batches
+from ledger.formats import raw_batches
 from ledger.ordering import POSITION_KEY
 from ledger.policies import Policies
 from ledger.refusals import BadInput
 from ledger.rules import broken_rules, refusals_of
+from ledger.tables import RawBatch, Table
 
 EVENTS_SCHEMA = pl.Schema([*schema(EVENTS).items(), ("input", pl.UInt16), ("row", pl.UInt32)])
 """Typed events: the canonical columns, the number of the file and the row in it."""

@@ -27,6 +27,8 @@ NUMBER_FORMATS = {
     "small": "0.00E+00_);[Red](0.00E+00);0_)",
     "plain": "General",
     "time": "yyyy-mm-dd hh:mm:ss.000",
+    "day": "yyyy-mm-dd",
+    "rate": "0.00##############",
     "text": "@",
     "prose": "@",
     "exact": "@",
@@ -40,6 +42,8 @@ WIDTHS = {
     "small": 12,
     "plain": 14,
     "time": 23,
+    "day": 12,
+    "rate": 20,
     "text": 9,
     "exact": 12,
     "result": 9,
@@ -63,6 +67,9 @@ KINDS_LOOK: dict[str, dict[str, Any]] = {
 HEADING = {"bold": True, "font_color": "#FFFFFF", "bg_color": "#1F3864", "text_wrap": True, "border": 1}
 BAND = {"bold": True, "bg_color": "#D6DCE5"}
 NOTE = {"italic": True, "font_color": "#444444"}
+AGREES = {"bg_color": "#C6E0B4"}
+FOLLOWS = {"bg_color": "#FFF2CC"}
+DIFFERS = {"bg_color": "#F4B084", "bold": True}
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -194,7 +201,7 @@ def print_by_group(sheet: Any, fields: Sequence[Field], widths: list[float], rep
 
 def mark_results(book: Book, sheet: Any, cells: str) -> None:
     """Colour cells that say OK or FAIL; the words say it all the same."""
-    for word, look in (("OK", {"bg_color": "#C6E0B4"}), ("FAIL", {"bg_color": "#F4B084", "bold": True})):
+    for word, look in (("OK", AGREES), ("FAIL", DIFFERS)):
         style = book.workbook.add_format(look)
         sheet.conditional_format(cells, {"type": "cell", "criteria": "==", "value": f'"{word}"', "format": style})
 
@@ -262,14 +269,19 @@ def _write_filters(book: Book, sheet: Any, name: str, placed: Placed) -> None:
 
 
 def decimals(one: Field, fields: Sequence[Field], frame: pl.DataFrame) -> int:
-    """Decimals an amount is shown with, from 2 to 8: what the amounts of its group and unit need."""
+    """Decimals an amount is shown with, from 2 to the field's most: what the amounts of its group and unit need."""
     peers = [other.name for other in fields if (other.group, other.unit) == (one.group, one.unit)]
     amounts = [name for name in peers if name in frame.columns and frame.schema[name] == MONEY]
     if one.kind != "amount" or not amounts:
-        return 8
+        return one.decimals_max
+    return max(2, min(one.decimals_max, most_decimals(frame, amounts)))
+
+
+def most_decimals(frame: pl.DataFrame, amounts: Sequence[str]) -> int:
+    """The most decimals that any amount of these columns has."""
     digits = pl.col(*amounts).cast(pl.String).str.strip_chars_end("0").str.split(".").list.last()
     most: int = frame.select(pl.max_horizontal(digits.str.len_chars().max().fill_null(0))).item()
-    return max(2, min(8, most))
+    return most
 
 
 def _length(one: Field, fields: Sequence[Field], frame: pl.DataFrame) -> pl.Expr:

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import INPUTS
-from reports.sheets import EXACT, LIVE, Book, fit_columns, mark_results, write_table
+from reports.sheets import AGREES, DIFFERS, EXACT, FOLLOWS, LIVE, Book, fit_columns, mark_results, write_table
 from reports.sheets_checks import MASTER
-from reports.sheets_fields import Field, Placed, field, iso_time
+from reports.sheets_fields import Field, Placed, field, iso_time, without_number
 
 _PURPOSE = "Assets, liability and margin of each isolated spot-margin position, event by event, to file and row."
 _HOW_TO_READ = (
@@ -17,7 +17,7 @@ _HOW_TO_READ = (
     " came to be.",
     "Numbers have the 15 digits of a spreadsheet. The amounts that count are the exact ones, as text, to"
     " the last digit.",
-    "Formulas are live. They use only + - * /, IF, AND, OR, MAX, MIN, ABS, SUM and COUNTIFS.",
+    "Formulas are live. They use only + - * /, IF, AND, OR, MAX, MIN, ABS, {sums}.",
     "All times are UTC. A currency is that of the column's unit: base and quote as in the instrument,"
     " margin currency"
     " as in the position's name.",
@@ -28,12 +28,21 @@ _COLOURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("1,234.50", "live formula: shaded blue, and its column says so", LIVE),
     ("1234.500000000000000001", "exact text: grey, aligned right, headed (exact)", EXACT),
     ("(1,234.50)", "negative: red and in brackets", {"font_color": "#FF0000"}),
-    ("OK", "a check that holds: green, and says OK", {"bg_color": "#C6E0B4"}),
-    ("FAIL", "a check that does not hold: orange, and says FAIL", {"bg_color": "#F4B084", "bold": True}),
+    ("OK", "a check that holds: green, and says OK", AGREES),
+    ("FAIL", "a check that does not hold: orange, and says FAIL", DIFFERS),
+)
+_INTEREST_COLOURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("agrees", "a charge that was charged as computed: green, and says agrees", AGREES),
+    ("follows", "a charge that differs only by what earlier ones carry forward: yellow, and says follows", FOLLOWS),
+    ("differs", "any other charge that was not as computed: orange, and says how", DIFFERS),
 )
 SHEETS = {
     "Checks": "The engine's checks, the tie-out of this workbook to the engine, one result over all.",
     "Positions": "Old and new display side by side, balances, measures at the mark price.",
+    "Interest per day": "Charts and sums: interest computed and charged, by currency and day.",
+    "Interest causes": "Why what was charged differs from what was computed, with the amount of each cause.",
+    "Interest roll-forward": "Opening, flows and closing of each liability; the interest that belongs to the period.",
+    "Interest": "Every charge of interest: computed, charged, the difference and its cause.",
     "Ledger": "Opening, change and closing of every balance for every part of an event.",
     "Parameters": "Policies of the run and every constant a formula reads.",
     "Glossary": "Meaning, unit, formula and source of every column.",
@@ -60,7 +69,7 @@ def write_about(book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str
     book.title(sheet, "Spot margin ledger", _PURPOSE)
     row = _write_facts(book, sheet, frames, result, 3)
     row = _write_index(book, sheet, sheets, row + 1)
-    row = _write_reading(book, sheet, row + 1)
+    row = _write_reading(book, sheet, row + 1, "interest" in frames)
     book.text(sheet, row + 1, 0, "Inputs", bold=True, font_size=12)
     placed = write_table(book, sheet, "Inputs", fields, inputs, top=row + 3)
     sheet.fit_to_pages(1, 0)
@@ -76,13 +85,23 @@ def facts(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     positions = frames["positions"]
     names = positions["position"].n_unique()
     lives, still_open = positions.height, positions.filter(pl.col("status") == "open").height
-    return {
+    found = {
         "Period": f"{first} to {last}" if first else "no events",
         "As at": as_at,
         "Time zone": "UTC",
         "Positions": f"{names} positions, {lives} lives (episodes), {still_open} open",
         "Ledger": f"{frames['ledger'].height} rows from {frames['inputs'].height} input files",
     }
+    if "interest" in frames:
+        found["Interest"] = _interest_fact(frames["interest"])
+    return found
+
+
+def _interest_fact(interest: pl.DataFrame) -> str:
+    compared = interest["charged"].count()
+    agreeing = interest.filter(pl.col("status") == "agrees").height
+    result = f"{compared} compared with what was charged, {agreeing} agree" if compared else "computed, not compared"
+    return f"{interest.height} charges of {interest['position'].n_unique()} positions; {result}"
 
 
 def _write_facts(book: Book, sheet: Any, frames: Mapping[str, pl.DataFrame], result: str, top: int) -> int:
@@ -101,17 +120,19 @@ def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
     link = book.style(font_color="#0563C1", underline=1)
     for row, name in enumerate(sheets, top + 1):
         sheet.write_url(row, 0, f"internal:'{name}'!A1", link, name)
-        book.text(sheet, row, 1, SHEETS[name.rstrip("0123456789 ")])
+        book.text(sheet, row, 1, SHEETS[without_number(name)])
     return top + 1 + len(sheets)
 
 
-def _write_reading(book: Book, sheet: Any, top: int) -> int:
+def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool) -> int:
+    sums = "ROUND, SUM, SUMIFS and COUNTIFS" if has_interest else "SUM and COUNTIFS"
+    colours = (*_COLOURS, *(_INTEREST_COLOURS if has_interest else ()))
     book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
     for row, text in enumerate(_HOW_TO_READ, top + 1):
-        book.text(sheet, row, 0, text)
+        book.text(sheet, row, 0, text.format(sums=sums))
     top += len(_HOW_TO_READ) + 2
     book.text(sheet, top, 0, "Colours", bold=True, font_size=12)
-    for row, (sample, meaning, look) in enumerate(_COLOURS, top + 1):
+    for row, (sample, meaning, look) in enumerate(colours, top + 1):
         book.text(sheet, row, 0, sample, border=1, **look)
         book.text(sheet, row, 1, meaning)
-    return top + 1 + len(_COLOURS)
+    return top + 1 + len(colours)

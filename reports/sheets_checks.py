@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Context, Decimal
+from functools import reduce
 from itertools import zip_longest
 from math import fsum
 from typing import Any
@@ -12,13 +13,13 @@ import polars as pl
 from ledger.columns import CHECKS, MEASURES
 from ledger.money import SCALE
 from reports.sheets import LIVE, NOTE, Book, fit_columns, mark_results, write_table
-from reports.sheets_fields import Field, Placed, exact, field, letter, place
+from reports.sheets_fields import Field, Placed, Tables, exact, field, letter, place
 
 MASTER = "'Checks'!$B$3"
 TOLERANCE = "tie_out_tolerance"
 _NOT_ADDED = ("quote per", "times", "share", "1 = 100")
 _CHECKS_TOP = 6
-_ON_SHEETS = "this workbook"
+HERE = "this workbook"
 _EXACT = Context(prec=60)
 _ABOUT_TOTALS = (
     "Control totals: they add all rows of a sheet, whatever the currency, and prove that nothing was lost or"
@@ -57,21 +58,21 @@ def check_fields() -> tuple[Field, ...]:
         pl.when(holds).then(pl.lit("OK")).otherwise(pl.lit("FAIL")),
         "",
         "OK when no row failed and the largest residual is within the tolerance.",
-        _ON_SHEETS,
+        HERE,
         formula=f'IF(AND({cell["failures"]}=0,{cell["largest_residual"]}<={cell["tolerance"]}),"OK","FAIL")',
         words='IF(AND(failures=0,largest_residual<=tolerance),"OK","FAIL")',
     )
     return (*fields, result, field(columns["first_failure"]))
 
 
-def tie_out_lines(sheets: Sequence[tuple[Placed, pl.DataFrame]]) -> pl.DataFrame:
+def tie_out_lines(sheets: Tables) -> pl.DataFrame:
     """One line per sheet and money column that can be added up, and one for the sheet's rows.
 
-    Prices, rates and the measures at the mark price are not amounts that add up. Columns: sheet, column,
+    Prices, rates, the measures at the mark price and sums so far are not amounts that add up. Columns: sheet, column,
     formula (of the sum), added (the sum as the sheet has it), total (the exact one, text), scale (exact sum
     of absolute amounts, text).
     """
-    measures = {column.name for column in MEASURES}
+    not_added = {column.name for column in MEASURES} | {"cumulative_difference"}
     lines: list[dict[str, Any]] = []
     for placed, frame in sheets:
         rows = placed.range(placed.fields[0].heading)
@@ -82,8 +83,9 @@ def tie_out_lines(sheets: Sequence[tuple[Placed, pl.DataFrame]]) -> pl.DataFrame
         }
         lines.append({"sheet": placed.sheet, "column": "rows", **count, "scale": str(frame.height)})
         for one in placed.fields:
-            if one.kind == "amount" and one.name not in measures and not one.unit.startswith(_NOT_ADDED):
+            if one.kind == "amount" and one.name not in not_added and not one.unit.startswith(_NOT_ADDED):
                 amounts = frame[one.name]
+                larger = [Decimal(exact_total(frame[name].abs())) for name in one.made_of or (one.name,)]
                 lines.append(
                     {
                         "sheet": placed.sheet,
@@ -91,10 +93,26 @@ def tie_out_lines(sheets: Sequence[tuple[Placed, pl.DataFrame]]) -> pl.DataFrame
                         "formula": f"SUM({placed.range(one.heading)})",
                         "added": fsum(frame.select(one.values.drop_nulls()).to_series()),
                         "total": exact_total(amounts),
-                        "scale": exact_total(amounts.abs()),
+                        "scale": f"{reduce(_EXACT.add, larger):f}",
                     }
                 )
     return pl.DataFrame(lines)
+
+
+def causes_line(causes: Tables, detail: Tables) -> pl.DataFrame:
+    """The line that ties the amounts of the causes to the differences they explain, as `tie_out_lines` gives them."""
+    amounts = pl.concat([frame["amount"] for _, frame in causes])
+    differences = pl.concat([frame["difference"].drop_nulls() for _, frame in detail])
+    scale = _EXACT.add(Decimal(exact_total(amounts.abs())), Decimal(exact_total(differences.abs())))
+    line = {
+        "sheet": causes[0][0].sheet,
+        "column": "Amount, against the differences of the sheet Interest",
+        "formula": "+".join(f"SUM({placed.range('Amount')})" for placed, _ in causes),
+        "added": fsum(amounts.cast(pl.String).cast(pl.Float64)),
+        "total": exact_total(differences),
+        "scale": f"{scale:f}",
+    }
+    return pl.DataFrame([line])
 
 
 def exact_total(amounts: pl.Series) -> str:
@@ -113,6 +131,9 @@ def tie_out_fields(lines: pl.DataFrame, tolerance: float) -> tuple[Field, ...]:
     total, scale, added = pl.col("total").cast(pl.Float64), pl.col("scale").cast(pl.Float64), pl.col("added")
     agrees = (added - total).abs() <= scale * tolerance
     result = pl.when(agrees).then(pl.lit("OK")).otherwise(pl.lit("FAIL"))
+    absolute = _line("Absolute sum", "small", scale)
+    if lines["sheet"].str.starts_with("Interest").any():
+        absolute = replace(absolute, meaning=f"{absolute.meaning} Of a live difference: that of its parts.")
     return (
         _line("Sheet", "text", pl.col("sheet")),
         _line("Column", "prose", pl.col("column")),
@@ -120,7 +141,7 @@ def tie_out_fields(lines: pl.DataFrame, tolerance: float) -> tuple[Field, ...]:
         _line("Engine's total", "amount", total),
         _line("Difference", "small", added - total, "C{row}-D{row}"),
         _line("Engine's total (exact)", "exact", pl.col("total")),
-        _line("Absolute sum", "small", scale),
+        absolute,
         _line("Tolerance allowed", "small", scale * tolerance, f"{TOLERANCE}*G{{row}}"),
         _line("Tied out", "result", result, 'IF(ABS(E{row})<=H{row},"OK","FAIL")'),
     )
@@ -182,4 +203,4 @@ def _fit_both(
 
 def _line(name: str, kind: str, values: pl.Expr, formula: str = "") -> Field:
     meaning, words = _TIE_OUT[name]
-    return Field(name, kind, values, "as the column", meaning, _ON_SHEETS, formula=formula, words=words)
+    return Field(name, kind, values, "as the column", meaning, HERE, formula=formula, words=words)

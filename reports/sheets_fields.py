@@ -19,6 +19,8 @@ class Field:
     `formula` is the text of a live formula, with `{row}` for its row and `{sheet}`, `{above}` for the row
     above; `formulas` gives each row its own where one cannot do. `words` says the same in column names.
     `values` gives a cell's value, or the value of its formula that is shown where nothing recalculates.
+    `said` says what the cells are where neither the formula nor the kind does. `made_of` names the recorded amounts of
+    a live one that can be far smaller than they are: a spreadsheet's numbers lose the last digits of those.
     """
 
     heading: str
@@ -32,6 +34,9 @@ class Field:
     formula: str = ""
     formulas: tuple[str, ...] = ()
     words: str = ""
+    said: str = ""
+    decimals_max: int = 8
+    made_of: tuple[str, ...] = ()
 
     @property
     def is_live(self) -> bool:
@@ -41,6 +46,8 @@ class Field:
     @property
     def how(self) -> str:
         """In a word, what the cells are."""
+        if self.said:
+            return self.said
         return "live formula" if self.is_live else "exact text" if self.kind == "exact" else "recorded"
 
     def formula_at(self, row: int, first: int, before: "Placed | None") -> str:
@@ -117,6 +124,15 @@ class Placed:
         column = self.letter(heading)
         cells = f"${column}${self.first}:${column}${max(self.first, self.last)}"
         return f"'{self.sheet}'!{cells}" if other_sheet else cells
+
+
+Tables = Sequence[tuple[Placed, pl.DataFrame]]
+"""Frames and where they stand: one, or the parts of one that needs several sheets."""
+
+
+def without_number(sheet: str) -> str:
+    """The name of a sheet without the number of its part: `Ledger 2` is of `Ledger`."""
+    return sheet.rstrip("0123456789 ")
 
 
 def letter(fields: Sequence[Field], heading: str) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 from ledger.columns import EVENTS, FRAMES, PARAMETERS, Column
 from reports.formulas import in_words
 from reports.sheets import NOTE, Book, fit_columns, write_table
-from reports.sheets_checks import TOLERANCE
+from reports.sheets_checks import HERE, TOLERANCE
 from reports.sheets_fields import Field, Placed, field, heading
 
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,18})?")
@@ -66,13 +66,13 @@ def write_parameters(book: Book, frame: pl.DataFrame) -> Placed:
     return placed
 
 
-def glossary(sheets: Mapping[str, Sequence[Field]]) -> pl.DataFrame:
-    """One row per column of each sheet, and of each frame that is on no sheet.
+def glossary(sheets: Mapping[str, Sequence[Field]], also: Mapping[str, Sequence[Column]]) -> pl.DataFrame:
+    """One row per column of each sheet, and of each frame that is on no sheet; `also` names more of those.
 
     Columns: where, heading, column, kind, unit, meaning, formula, source.
     """
     rows = [_of_field(sheet, one) for sheet, fields in sheets.items() for one in fields]
-    apart = {"events (input)": EVENTS, "postings (frame)": FRAMES["postings"]}
+    apart = {"events (input)": EVENTS, "postings (frame)": FRAMES["postings"], **also}
     rows += [_of_column(where, column) for where, columns in apart.items() for column in columns]
     return pl.DataFrame(rows)
 
@@ -117,7 +117,8 @@ _SOURCES = (
 
 
 def _of_field(sheet: str, one: Field) -> dict[str, str]:
-    row = {"where": sheet, "heading": one.heading, "column": one.name, "cells": one.how, "unit": one.unit}
+    name = "" if one.source == HERE else one.name
+    row = {"where": sheet, "heading": one.heading, "column": name, "cells": one.how, "unit": one.unit}
     return {**row, "meaning": one.meaning, "formula": one.words, "source": one.source}
 
 

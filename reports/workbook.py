@@ -9,13 +9,22 @@ import polars as pl
 from xlsxwriter import Workbook  # type: ignore[import-untyped]
 
 from ledger.columns import FRAMES, TIME, Column, schema
+from ledger.interest.columns import INTEREST_FRAMES, INTEREST_ROWS, RATES
 from ledger.money import INTEGER_DIGITS, MONEY, SCALE
 from ledger.refusals import LedgerError
 from reports import sheets
 from reports.sheets import Book
 from reports.sheets_about import input_fields, write_about
-from reports.sheets_checks import check_fields, overall, tie_out_fields, tie_out_lines, write_checks
-from reports.sheets_fields import Field, Placed, place
+from reports.sheets_checks import (
+    causes_line,
+    check_fields,
+    overall,
+    tie_out_fields,
+    tie_out_lines,
+    write_checks,
+)
+from reports.sheets_fields import Field, Placed, Tables, place, without_number
+from reports.sheets_interest import InterestParts, interest_parts, write_interest
 from reports.sheets_ledger import in_order, ledger_fields, write_ledger
 from reports.sheets_positions import position_fields, write_positions
 from reports.sheets_reference import (
@@ -33,25 +42,29 @@ SHEET_ROWS_MAX = 1_048_576
 _TABLE_TOP = 3
 _HEADER_ROWS = 6
 _FIXED_DATE = datetime(2000, 1, 1)
+_ENDINGS = (".parquet", ".csv")
 _MONEY_TEXT = rf"^-?\d{{1,{INTEGER_DIGITS}}}(\.\d{{1,{SCALE}}})?$"
 
 
 def read_frames(directory: Path) -> dict[str, pl.DataFrame]:
     """The frames a replay wrote to a directory, as Parquet or CSV, with exactly the schemas of FRAMES.
 
-    Amounts in CSV are read as text and cast to decimals. Raises LedgerError when a file is missing, cannot be
-    read or was not written by a replay.
+    Those of INTEREST_FRAMES are read too if any is there. Amounts in CSV are read as text and cast to decimals.
+    Raises LedgerError when a file is missing, cannot be read or was not written by a replay.
     """
-    return {name: _read_frame(directory, name, columns) for name, columns in FRAMES.items()}
+    has_interest = any((directory / f"{name}{ending}").is_file() for name in INTEREST_FRAMES for ending in _ENDINGS)
+    wanted = {**FRAMES, **(INTEREST_FRAMES if has_interest else {})}
+    return {name: _read_frame(directory, name, columns) for name, columns in wanted.items()}
 
 
 def write_workbook(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
-    """Write the workbook of a replay; `frames` are those of FRAMES with their schemas.
+    """Write the workbook of a replay; `frames` are those of FRAMES, and of INTEREST_FRAMES or none of them.
 
     The file appears only when it is complete, and the same frames give the same bytes. Raises LedgerError
     when a frame is not one of a replay or the file cannot be written.
     """
-    for name, columns in FRAMES.items():
+    has_interest = any(name in frames for name in INTEREST_FRAMES)
+    for name, columns in {**FRAMES, **(INTEREST_FRAMES if has_interest else {})}.items():
         if name not in frames or frames[name].schema != schema(columns):
             raise LedgerError(f"{name}: not the frame of a replay; give the frames that replay returned")
     if frames["checks"].is_empty():
@@ -102,30 +115,41 @@ def _write_sheets(book: Book, frames: Mapping[str, pl.DataFrame]) -> None:
     positions = frames["positions"].sort("position", "episode", maintain_order=True)
     ledger = in_order(frames["ledger"])
     position_parts = parts("Positions", positions, position_fields(positions))
+    interest = interest_parts(frames, parts)
     ledger_parts = parts("Ledger", ledger, ledger_fields())
-    lines = tie_out_lines([*position_parts, *ledger_parts])
+    lines = _lines(position_parts, interest, ledger_parts)
     tolerance = float(WORKBOOK_PARAMETERS[0]["value"])
-    names = [placed.sheet for placed, _ in (*position_parts, *ledger_parts)]
+    names = [placed.sheet for placed, _ in (*position_parts, *interest.all, *ledger_parts)]
 
     result = overall(frames["checks"], lines, tolerance)
     write_about(book, frames, ["Checks", *names, "Parameters", "Glossary"], result)
     write_checks(book, frames["checks"], lines, tolerance)
     for placed, frame in position_parts:
         write_positions(book, placed.sheet, frame, placed.fields)
+    write_interest(book, interest)
     before: Placed | None = None
     for placed, frame in ledger_parts:
         before = write_ledger(book, placed.sheet, frame, placed.fields, before)
     write_parameters(book, with_workbook_parameters(frames["parameters"]))
-    write_glossary(book, glossary(_all_fields(position_parts[0][0], ledger_parts[0][0], lines, tolerance)))
+    listed = [position_parts[0][0], *interest.first_of_each(), ledger_parts[0][0]]
+    also = {"rates (input)": RATES, "interest rows (input)": INTEREST_ROWS} if "interest" in frames else {}
+    write_glossary(book, glossary(_all_fields(listed, lines, tolerance), also))
 
 
-def _all_fields(positions: Placed, ledger: Placed, lines: pl.DataFrame, tolerance: float) -> dict[str, Sequence[Field]]:
+def _lines(positions: Tables, interest: InterestParts, ledger: Tables) -> pl.DataFrame:
+    """The lines of the tie-out; where there are causes of differences, one more ties these two."""
+    lines = tie_out_lines([*positions, *interest.all, *ledger])
+    if not interest.causes:
+        return lines
+    return pl.concat([lines, causes_line(interest.causes, interest.detail)])
+
+
+def _all_fields(listed: Sequence[Placed], lines: pl.DataFrame, tolerance: float) -> dict[str, Sequence[Field]]:
     return {
         "About, inputs": input_fields(),
         "Checks": check_fields(),
         "Checks, tie-out": tie_out_fields(lines, tolerance),
-        "Positions": positions.fields,
-        "Ledger": ledger.fields,
+        **{without_number(placed.sheet): placed.fields for placed in listed},
         "Parameters": parameter_fields(),
         "Glossary": glossary_fields(),
     }

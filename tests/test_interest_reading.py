@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 
 from ledger.columns import MARKS
-from ledger.formats import Table, column_names, raw_batches
+from ledger.formats import column_names, raw_batches
 from ledger.interest.columns import INTEREST_ROWS, RATES
 from ledger.interest.rates_file import FEEDS as RATE_FEEDS
 from ledger.interest.rates_file import RATE_RULES, RATES_SCHEMA, read_rates
 from ledger.interest.rows import FEEDS, ROW_RULES, ROWS_SCHEMA, read_interest_rows
 from ledger.marks import read_marks
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
+from ledger.tables import Table
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BROKEN = FIXTURES / "bad_interest"

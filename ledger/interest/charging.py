@@ -6,55 +6,86 @@ side by side, moment by moment; the few that are longer than the rest are walked
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import polars as pl
 
 from ledger.interest.policy import InterestPolicy, Rounding
-from ledger.measures import larger
 from ledger.money import SCALE
 
-FEW_LOANS = 350
+FEW_LOANS = 300
 """Side by side, a step costs the same for few loans as for one; below this number it is quicker to walk each."""
 _LARGEST_PRODUCT = 2**126
 """Integer columns wrap around in silence from 2**127 on; Python's integers have no end."""
 _UNIT = pl.Int128
-MOMENT = ("level", "repaid", "fixed", "free", "rate", "hours")
-"""Columns of a moment, all integers."""
 
 
 # --- the rule: the same for an integer and a column of integers ---------------------------------------------------
 
 
-def quotient(numerator: Any, denominator: Any, rounding: Rounding) -> Any:
-    """The quotient of two integers, zero or more, as a whole number rounded once from the exact value."""
-    if rounding == "up":
-        return (numerator + (denominator - 1)) // denominator
-    if rounding == "down":
-        return numerator // denominator
-    halves = numerator * 2 + denominator
-    nearest = halves // (denominator * 2)
-    if rounding == "half_up":
-        return nearest
-    is_tie = halves == nearest * (denominator * 2)
+def _up(numerator: Any, denominator: Any) -> Any:
+    return (numerator + (denominator - 1)) // denominator
+
+
+def _down(numerator: Any, denominator: Any) -> Any:
+    return numerator // denominator
+
+
+def _half_up(numerator: Any, denominator: Any) -> Any:
+    return (numerator * 2 + denominator) // (denominator * 2)
+
+
+def _half_even(numerator: Any, denominator: Any) -> Any:
+    nearest = _half_up(numerator, denominator)
+    is_tie = numerator * 2 + denominator == nearest * (denominator * 2)
     return nearest - nearest % 2 * is_tie
 
 
-def owed_after(level: Any, charged: Any) -> Any:
-    """What is owed, from the level the fills alone give and the interest charged since the position opened."""
-    return larger(level + charged, 0)
+QUOTIENTS: Mapping[Rounding, Callable[[Any, Any], Any]] = {
+    "up": _up,
+    "down": _down,
+    "half_up": _half_up,
+    "half_even": _half_even,
+}
+"""The quotient of two integers, zero or more, as a whole number rounded once from the exact value."""
+
+MOMENT = ("level", "repaid", "fixed", "free", "rate", "hours")
+"""What a moment is: columns of integers, see `Moments`."""
+_STATE = ("charged", "unpaid", "repaid_before")
+"""What is known before it: all interest charged, what of it is unpaid, and all repayments."""
 
 
-def unpaid_after(unpaid: Any, repaid: Any) -> Any:
-    """Interest still unpaid after a repayment: it pays interest first."""
-    return larger(unpaid - repaid, 0)
+class Rule:
+    """The charge of a moment, for integers of Python or whole columns of them: `larger` is the larger of two."""
 
+    def __init__(self, policy: InterestPolicy, step: int, larger: Callable[[Any, Any], Any]) -> None:
+        self._compounds, self._at_once = policy.compounding, policy.charges_at_borrowing
+        self._quotient, self._step, self._larger = QUOTIENTS[policy.rounding], step, larger
 
-def principal(owed: Any, unpaid: Any) -> Any:
-    """What is owed without interest that was charged and not paid."""
-    return larger(owed - unpaid, 0)
+    def __call__(
+        self,
+        level: Any,
+        repaid: Any,
+        fixed: Any,
+        free: Any,
+        rate: Any,
+        hours: Any,
+        charged: Any,
+        unpaid: Any,
+        repaid_before: Any,
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """Basis and charge, and the state after it. Repayments pay interest first; simple interest is on the rest."""
+        basis = self._larger(level + charged, 0)
+        if not self._compounds:
+            unpaid = self._larger(unpaid - (repaid - repaid_before), 0)
+            basis = self._larger(basis - unpaid, 0)
+        if self._at_once:
+            basis = fixed + free * basis
+        charge = self._quotient(basis * rate, hours) * self._step
+        return basis, charge, charged + charge, unpaid + charge, repaid
 
 
 # --- a rate and a policy as whole numbers ------------------------------------------------------------------------
@@ -84,13 +115,12 @@ def charge_on(basis: pl.Series, rate: pl.Series, hours: pl.Series, policy: Inter
 
     `basis` is in the same units, and so is `rate`; `hours` are those the rate is for.
     """
-    scale = Scale.of(rate, policy.decimals)
-    frame = _scaled(pl.DataFrame({"basis": basis, "rate": rate, "hours": hours}), scale)
-    if frame.is_empty() or _fits(*(_largest(frame, {}, name) for name in frame.columns)):
-        steps = frame.select(quotient(pl.col("basis") * pl.col("rate"), pl.col("hours"), policy.rounding)).to_series()
+    scale, quotient = Scale.of(rate, policy.decimals), QUOTIENTS[policy.rounding]
+    rows = _scaled(pl.DataFrame({"basis": basis, "rate": rate, "hours": hours}), scale)
+    if rows.is_empty() or _fits(*(int(rows[name].max()) for name in rows.columns)):  # type: ignore[arg-type]
+        steps = rows.select(quotient(pl.col("basis") * pl.col("rate"), pl.col("hours"))).to_series()
     else:
-        rows = frame.iter_rows()
-        steps = pl.Series([quotient(one * part, whole, policy.rounding) for one, part, whole in rows], dtype=_UNIT)
+        steps = pl.Series([quotient(one * part, whole) for one, part, whole in rows.iter_rows()], dtype=_UNIT)
     return steps * _one(scale.step)
 
 
@@ -114,24 +144,26 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
     """What is charged at each moment, as columns `basis` and `charge`, in units of 10**-18 (Int128)."""
     scale = Scale.of(moments.rows["rate"], policy.decimals)
     rows, constants = _without_constants(_scaled(moments.rows, scale))
-    rule = _Rule(policy, scale.step, constants)
+    side_by_side = _SideBySide(policy, scale.step, constants)
     lengths = moments.starts.extend_constant(moments.rows.height, 1).diff(null_behavior="drop")
     order = lengths.arg_sort(descending=True)
     starts, lengths = moments.starts.gather(order), lengths.gather(order)
-    state = pl.DataFrame({name: pl.zeros(starts.len(), _UNIT, eager=True) for name in rule.state})
+    state = pl.DataFrame({name: pl.zeros(starts.len(), _UNIT, eager=True) for name in side_by_side.state})
     step, places, found = 0, [], []
     while (active := int((lengths > step).sum())) >= FEW_LOANS:
         place = starts[:active] + step
         now = rows[place].hstack(state[:active])
-        if not rule.fits(now):
+        if not side_by_side.fits(now):
             break
-        after = now.select(rule.stepped)
+        after = now.select(side_by_side.after)
         places.append(place)
         found.append(after[_NOTHING.columns])
-        state, step = after[rule.state], step + 1
-    for start, length, before in zip(starts[:active], lengths[:active], state[:active].iter_rows(), strict=True):
+        state, step = after[side_by_side.state], step + 1
+    rule = Rule(policy, scale.step, max)
+    known = state[:active].with_columns(pl.lit(0, _UNIT).alias(name) for name in _STATE if name not in state.columns)
+    for start, length, before in zip(starts, lengths, known.select(_STATE).iter_rows(), strict=False):
         places.append(pl.int_range(start + step, start + length, dtype=pl.UInt32, eager=True))
-        found.append(rule.walked(rows[start + step : start + length], before))
+        found.append(_walked(rows[start + step : start + length], constants, rule, before))
     in_order = pl.concat(places).arg_sort() if places else starts
     return pl.concat([_NOTHING, *found], rechunk=True)[in_order]
 
@@ -139,43 +171,36 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
 _NOTHING = pl.DataFrame(schema={"basis": _UNIT, "charge": _UNIT})
 
 
-class _Rule:
-    """The rule for one moment, with what is the same at every moment filled in."""
+class _SideBySide:
+    """The rule for one moment of many loans, with what is the same at every moment filled in."""
 
     def __init__(self, policy: InterestPolicy, step: int, constants: Mapping[str, int]) -> None:
-        self._policy, self._step, self._constants = policy, step, constants
-        self.state = ["charged"] if policy.compounding else ["charged", "unpaid", "repaid_before"]
-        columns = {name: pl.col(name) for name in (*MOMENT, *self.state)}
-        literals = {name: pl.lit(value, _UNIT) for name, value in constants.items()}
-        self.stepped = [result.alias(name) for name, result in self._moment(columns | literals).items()]
-
-    def walked(self, rows: pl.DataFrame, state: tuple[int, ...]) -> pl.DataFrame:
-        """Basis and charge of the moments of one loan, one after the other, from a state on."""
-        standing = dict(zip(self.state, state, strict=True))
-        found = []
-        for row in rows.iter_rows(named=True):
-            standing = self._moment({**self._constants, **row, **standing})
-            found.append((standing["basis"], standing["charge"]))
-        return pl.DataFrame(found, schema=_NOTHING.schema, orient="row")
+        self._constants = constants
+        # What compounding never looks at is not carried along.
+        self.state = ["charged"] if policy.compounding else list(_STATE)
+        names = (*MOMENT, *_STATE)
+        values = {name: pl.lit(value, _UNIT) for name, value in constants.items()}
+        given = [values.get(name, pl.col(name)) for name in names]
+        results = zip(("basis", "charge", *_STATE), Rule(policy, step, pl.max_horizontal)(*given), strict=True)
+        self.after = [result.alias(name) for name, result in results if name in ("basis", "charge", *self.state)]
 
     def fits(self, rows: pl.DataFrame) -> bool:
         """True where no product leaves the integer columns at this moment."""
-        level, rate, hours = (_largest(rows, self._constants, name) for name in ("level", "rate", "hours"))
-        return _fits(level + _largest(rows, self._constants, "charged"), rate, hours)
+        level, rate, hours, charged = (self._largest(rows, name) for name in ("level", "rate", "hours", "charged"))
+        return _fits(level + charged, rate, hours)
 
-    def _moment(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Basis and charge, and the state after it: interest charged; for simple interest also what is unpaid."""
-        after: dict[str, Any] = {}
-        basis = owed_after(row["level"], row["charged"])
-        if not self._policy.compounding:
-            unpaid = unpaid_after(row["unpaid"], row["repaid"] - row["repaid_before"])
-            basis = principal(basis, unpaid)
-        if self._policy.charges_at_borrowing:
-            basis = row["fixed"] + row["free"] * basis
-        charge = quotient(basis * row["rate"], row["hours"], self._policy.rounding) * self._step
-        if not self._policy.compounding:
-            after = {"unpaid": unpaid + charge, "repaid_before": row["repaid"]}
-        return {"basis": basis, "charge": charge, "charged": row["charged"] + charge, **after}
+    def _largest(self, rows: pl.DataFrame, name: str) -> int:
+        """The largest value of a column that is zero or more; a level below zero is nothing owed."""
+        return max(self._constants[name] if name in self._constants else int(rows[name].max()), 0)  # type: ignore[arg-type]
+
+
+def _walked(rows: pl.DataFrame, constants: Mapping[str, int], rule: Rule, state: Sequence[Any]) -> pl.DataFrame:
+    """The rule for the moments of one loan, one after the other, from a state on."""
+    columns = [repeat(constants[name], rows.height) if name in constants else rows[name].to_list() for name in MOMENT]
+    basis, charge = [0] * rows.height, [0] * rows.height
+    for place, moment in enumerate(zip(*columns, strict=True)):
+        basis[place], charge[place], *state = rule(*moment, *state)
+    return pl.DataFrame({"basis": pl.Series(basis, dtype=_UNIT), "charge": pl.Series(charge, dtype=_UNIT)})
 
 
 def _without_constants(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -184,11 +209,6 @@ def _without_constants(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]
     # The level stays a column: a frame without any would have no rows.
     same = [name for name in rows.columns if name != "level" and bounds[f"min_{name}"] == bounds[f"max_{name}"]]
     return rows.drop(same), {name: bounds[f"min_{name}"] for name in same}
-
-
-def _largest(rows: pl.DataFrame, constants: Mapping[str, int], name: str) -> int:
-    """The largest value of a column that is zero or more; a level below zero is nothing owed."""
-    return max(constants[name] if name in constants else int(rows[name].max()), 0)  # type: ignore[arg-type]
 
 
 def _scaled(rows: pl.DataFrame, scale: Scale) -> pl.DataFrame:

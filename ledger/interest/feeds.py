@@ -9,10 +9,11 @@ import polars as pl
 
 from ledger.cells import Reason, empty_cells, mixed_zones, type_table
 from ledger.columns import Column
-from ledger.formats import IS_MISSING, Table, column_names, raw_batches
+from ledger.formats import column_names, raw_batches
 from ledger.interest.columns import UNITS
 from ledger.refusals import BadInput, refuse_file
 from ledger.rules import Refused, Rule, broken_rules, refusals_of
+from ledger.tables import IS_MISSING, Table
 
 _BATCH_ROWS = 1_000_000
 NO_UNIT = Reason(

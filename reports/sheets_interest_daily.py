@@ -1,0 +1,123 @@
+"""The sheet Interest per day: charts, and below them the daily sums of each currency that they show."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+
+from ledger.columns import TIME, Column
+from ledger.money import MONEY
+from reports.charts import CHART_ROWS, draw_days
+from reports.sheets import Book, fit_columns, write_table
+from reports.sheets_fields import Field, Placed, exact, field, letter
+
+PER_DAY = "Interest per day"
+CHARTS_MAX = 12
+ROWS_MAX = 100_000
+"""Longer daily sums (of hundreds of currencies) are left out: the sheet is there to be looked at."""
+LIVE_WORK_MAX = 10_000_000
+"""Charges times days up to which the sums are live; above it a spreadsheet would stand still at every change."""
+_HERE = "this workbook"
+_AMOUNTS = (
+    Column("computed", MONEY, "currency", "Interest by the policy, of all charges of the day.", _HERE),
+    Column("charged", MONEY, "currency", "Interest charged on the day; empty where nothing is compared.", _HERE),
+    Column("difference", MONEY, "currency", "Sum of the day's differences; empty where nothing is compared.", _HERE),
+)
+_DAYS = (
+    Column("currency", pl.String, "", "Currency owed, in which interest is charged.", _HERE),
+    Column("day", TIME, "UTC", "Day of the charges; a charge at midnight belongs to the day that begins.", _HERE),
+    Column("charges", pl.UInt32, "charges", "Charges of the day, of all positions.", _HERE),
+    *_AMOUNTS,
+)
+_MADE_OF = {"difference": ("charged", "computed")}
+_SUMMED = "sum, not live"
+_LIVE_NOTE = "Sums of the sheet Interest by currency and day, live."
+_NOT_LIVE_NOTE = "Sums by currency and day, as values: the charges are too many for live sums."
+
+
+def daily_sums(interest: pl.DataFrame) -> pl.DataFrame:
+    """One row per currency and day with charges, in that order: the columns of `_DAYS`."""
+    compared = pl.col("charged").is_not_null().any()
+    found = interest.group_by("currency", day=pl.col("time").dt.truncate("1d")).agg(
+        pl.len().cast(pl.UInt32).alias("charges"),
+        pl.col("computed").sum(),
+        *(pl.when(compared).then(pl.col(name).sum()).alias(name) for name in ("charged", "difference")),
+    )
+    return found.select(column.name for column in _DAYS).sort("currency", "day")
+
+
+def daily_fields(detail: Sequence[Placed], rows: int) -> tuple[Field, ...]:
+    """The fields for `rows` daily sums of the charges that stand at `detail`.
+
+    The sums are live unless the charges stand on several sheets or are too many.
+    """
+    charges = detail[0].last - detail[0].first + 1
+    is_live = len(detail) == 1 and charges * rows <= LIVE_WORK_MAX
+    fields = [_shown(column).in_group("Interest of the day" if column in _AMOUNTS else "Day") for column in _DAYS]
+    if not is_live:
+        fields = [replace(one, said=_SUMMED) if one.kind in ("count", "amount") else one for one in fields]
+    fields += [exact(column).in_group("Exact amounts") for column in _AMOUNTS]
+    if not is_live:
+        return tuple(fields)
+    formulas = _formulas(detail[0], letter(fields, "Currency"), letter(fields, "Day"))
+    return tuple(
+        replace(one, formula=formulas[one.name][0], words=formulas[one.name][1], made_of=_MADE_OF.get(one.name, ()))
+        if one.name in formulas and one.kind != "exact"
+        else one
+        for one in fields
+    )
+
+
+def top_row(daily: pl.DataFrame) -> int:
+    """The row (from 1) where the table begins: below the charts."""
+    charts = min(CHARTS_MAX, daily["currency"].n_unique())
+    return 3 + (charts + (charts > 1)) // min(charts, 2) * CHART_ROWS
+
+
+def write_daily(book: Book, frame: pl.DataFrame, placed: Placed) -> Placed:
+    """Write the sheet: charts of the currencies with the most charges, and the table at `placed`."""
+    sheet = book.sheet(PER_DAY)
+    fit_columns(sheet, placed.fields, frame)
+    is_live = any(one.is_live for one in placed.fields)
+    drawn = (
+        frame.group_by("currency").agg(pl.col("charges").sum()).sort("charges", "currency", descending=[True, False])
+    )
+    names = drawn["currency"].head(CHARTS_MAX).to_list()
+    hint = f" Charts of the {CHARTS_MAX} currencies with the most charges." if drawn.height > CHARTS_MAX else ""
+    where = f" The figures begin in row {placed.first}."
+    book.title(sheet, PER_DAY, (_LIVE_NOTE if is_live else _NOT_LIVE_NOTE) + hint + where)
+    table = write_table(book, sheet, "Interest_per_day", placed.fields, frame, top=placed.first - 4, bands=True)
+    for number, currency in enumerate(names):
+        rows = (frame["currency"] == currency).arg_true()
+        days = replace(placed, first=placed.first + int(rows[0]), last=placed.first + int(rows[-1]))
+        own = frame[rows]
+        is_compared = own["charged"].count() > 0
+        in_a_row = bool((own["day"].diff() == timedelta(days=1)).any())
+        series = ("Computed", "Charged") if is_compared else ("Computed",)
+        draw_days(book, sheet, days, currency, series=series, in_a_row=in_a_row, place=number, of=len(names))
+    sheet.fit_to_pages(1, 0)
+    return table
+
+
+def _shown(column: Column) -> Field:
+    one = field(column)
+    if column.name == "day":
+        return replace(one, kind="day", values=pl.col("day").dt.epoch("us") // 86_400_000_000 + 25_569)
+    return replace(one, decimals_max=16) if column.dtype == MONEY else one
+
+
+def _formulas(detail: Placed, currency: str, day: str) -> dict[str, tuple[str, str]]:
+    """The live sums, each as a formula and in words."""
+    where = f"{detail.range('Currency')},{currency}{{row}},{detail.range('Day')},{day}{{row}}"
+    said = "of the currency and day"
+    nothing = f'COUNTIFS({where},{detail.range("Charged")},"<>")=0'
+    formulas = {
+        "charges": (f"COUNTIFS({where})", f"COUNTIFS(charges {said})"),
+        "computed": (f"SUMIFS({detail.range('Computed')},{where})", f"SUMIFS(computed {said})"),
+    }
+    for name in ("charged", "difference"):
+        total = f"SUMIFS({detail.range(name.capitalize())},{where})"
+        words = f'IF(nothing charged is compared,"",SUMIFS({name} {said}))'
+        formulas[name] = (f'IF({nothing},"",{total})', words)
+    return formulas
