@@ -1,13 +1,17 @@
-"""`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run."""
+"""`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run.
+
+`python -m bench interest` measures interest.
+"""
 
 import tempfile
 from pathlib import Path
 
 import click
 
+from bench.interest import interest
 from bench.measure import machine
 from bench.peers import installed_tools
-from bench.results import as_json, as_markdown, print_table
+from bench.results import report_of
 from bench.rounds import measure
 from bench.shapes import SHAPES
 
@@ -16,7 +20,7 @@ PEERS = ("decimal", "hledger", "ledger-cli")
 SMOKE_FACTOR = 200
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--smoke", is_flag=True, help="Tiny files, one round: does it all work?")
 @click.option("--shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Only these; may be repeated.")
 @click.option("--wide", is_flag=True, help="Also 10,000,000 events: needs 10 GB of disk and some minutes.")
@@ -24,7 +28,9 @@ SMOKE_FACTOR = 200
 @click.option("--peer", "peers", multiple=True, type=click.Choice([*PEERS, "none"]), help="Only these peers.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the table as Markdown.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers as JSON.")
+@click.pass_context
 def main(
+    context: click.Context,
     *,
     smoke: bool,
     shapes: tuple[str, ...],
@@ -35,6 +41,8 @@ def main(
     json_file: Path | None,
 ) -> None:
     """Measure the ledger and what it is compared with, shape by shape. Files go to the temporary folder."""
+    if context.invoked_subcommand:
+        return
     names = [*(shapes or ORDINARY), *(["wide"] if wide and "wide" not in shapes else [])]
     present = _present(peers or PEERS)
     results = []
@@ -43,12 +51,9 @@ def main(
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             shape = SHAPES[name].smaller(SMOKE_FACTOR) if smoke else SHAPES[name]
             results.append(measure(shape, Path(folder), present, 1 if smoke else repeat))
-    facts = machine()
-    print_table(results, facts)
-    if markdown:
-        markdown.write_text(as_markdown(results, facts), encoding="utf-8")
-    if json_file:
-        json_file.write_text(as_json(results, facts), encoding="utf-8")
+    report = report_of(results, machine())
+    report.show()
+    report.write(markdown, json_file)
 
 
 def _present(peers: tuple[str, ...]) -> list[str]:
@@ -59,6 +64,8 @@ def _present(peers: tuple[str, ...]) -> list[str]:
         click.echo(f"{peer} is not installed: left out", err=True)
     return [peer for peer in wanted if peer not in absent]
 
+
+main.add_command(interest)
 
 if __name__ == "__main__":
     main()

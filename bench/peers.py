@@ -12,9 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
+from ledger.interest.columns import INTEREST_FRAMES
 from ledger.output import COMPRESSION
 
-OUTPUTS = ("ledger", "postings", "positions", "checks")
+OUTPUTS = ("ledger", "postings", "positions", "checks", *INTEREST_FRAMES)
 ROWS_AT_ONCE = 1_000_000
 JOURNAL_TOOLS = {"hledger": "hledger", "ledger-cli": "ledger"}
 
@@ -31,13 +32,15 @@ def journal_command(tool: str, journal: Path) -> list[str]:
 
 
 def floor(events: Path, outputs: Path, target: Path) -> dict[str, float]:
-    """Read the events and write as many rows of the same width as the replay wrote: the replay's own output.
+    """Read the events and write as many rows of the same width as the command wrote: the command's own output.
 
     Fetching those rows is no work a floor would have: `seconds_outside` says how long it took.
     """
     events_height = pl.read_parquet(events).height
     outside = 0.0
     for name in OUTPUTS:
+        if not (outputs / f"{name}.parquet").exists():
+            continue
         source = pl.scan_parquet(outputs / f"{name}.parquet")
         for offset in range(0, source.select(pl.len()).collect().item(), ROWS_AT_ONCE):
             before = time.perf_counter()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -75,39 +76,53 @@ Medians of one run, in which the programs took turns.
 - *Faster than*: events per second of the whole process, against those of the peer."""
 
 
-def rows(results: list[Result]) -> list[list[str]]:
-    """The cells of the table, the aims last."""
-    return [[text(result) for _, _, text in COLUMNS] for result in results] + [[aim for _, aim, _ in COLUMNS]]
+@dataclass(frozen=True)
+class Report:
+    """A table as text, what its columns mean, and all that was measured. A heading may have a line break."""
+
+    headings: list[str]
+    rows: list[list[str]]
+    explanation: str
+    measured: list[dict[str, Any]]
+    machine: dict[str, str]
+
+    def show(self) -> None:
+        """Show the table on the terminal; its last row, the aims, stands apart."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(caption=self._facts)
+        for index, heading in enumerate(self.headings):
+            table.add_column(heading, justify="left" if index == 0 else "right")
+        for cells in self.rows[:-1]:
+            table.add_row(*cells)
+        table.add_section()
+        table.add_row(*self.rows[-1])
+        console = Console()
+        # Into a file or a pipe the table is not squeezed into the 80 columns of a terminal that is not there.
+        (console if console.is_terminal else Console(width=170)).print(table)
+
+    def write(self, markdown: Path | None, json_file: Path | None) -> None:
+        """Write the table and what its columns mean as Markdown, and all that was measured as JSON, where asked for."""
+        if markdown:
+            markdown.write_text(self._markdown(), encoding="utf-8")
+        if json_file:
+            found = {"machine": self.machine, "results": self.measured}
+            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def _facts(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.machine.items())
+
+    def _markdown(self) -> str:
+        headings = [heading.replace("\n", " ") for heading in self.headings]
+        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *self.rows]
+        table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+        return f"{table}\n\nMachine: {self._facts}.\n\n{self.explanation}\n"
 
 
-def print_table(results: list[Result], machine: dict[str, str]) -> None:
-    """Show the table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(caption=", ".join(f"{name} {value}" for name, value in machine.items()))
-    for index, (heading, _, _) in enumerate(COLUMNS):
-        table.add_column(heading, justify="left" if index == 0 else "right")
-    for cells in rows(results)[:-1]:
-        table.add_row(*cells)
-    table.add_section()
-    table.add_row(*rows(results)[-1])
-    console = Console()
-    # Into a file or a pipe the table is not squeezed into the 80 columns of a terminal that is not there.
-    (console if console.is_terminal else Console(width=170)).print(table)
-
-
-def as_markdown(results: list[Result], machine: dict[str, str]) -> str:
-    """The table, what its columns mean and the machine, as Markdown."""
-    headings = [heading.replace("\n", " ") for heading, _, _ in COLUMNS]
-    lines = [headings, ["---", *["---:"] * (len(COLUMNS) - 1)], *rows(results)]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
-    return f"{table}\n\nMachine: {facts}.\n\n{EXPLANATION}\n"
-
-
-def as_json(results: list[Result], machine: dict[str, str]) -> str:
-    """Everything measured, with the ratios."""
+def report_of(results: list[Result], machine: dict[str, str]) -> Report:
+    """The table of a replay's measurements, the aims last, and everything measured, with the ratios."""
     measured: list[dict[str, Any]] = [
         {
             **asdict(result),
@@ -117,4 +132,5 @@ def as_json(results: list[Result], machine: dict[str, str]) -> str:
         }
         for result in results
     ]
-    return json.dumps({"machine": machine, "results": measured}, indent=2) + "\n"
+    rows = [[text(result) for _, _, text in COLUMNS] for result in results] + [[aim for _, aim, _ in COLUMNS]]
+    return Report([heading for heading, _, _ in COLUMNS], rows, EXPLANATION, measured, machine)
