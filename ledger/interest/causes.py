@@ -100,6 +100,8 @@ def other_roundings(policy: InterestPolicy) -> Iterator[tuple[str, int]]:
 
 def cause_of_charge(rows: pl.DataFrame, policy: InterestPolicy, rates: Rates) -> pl.DataFrame:
     """Columns `cause` and `note` for charges that are not what their liability and rate give."""
+    if rows.is_empty():
+        return pl.DataFrame(schema={"cause": pl.String, "note": pl.String})
     found: dict[str, pl.Series] = {}
     for cause, note, charge in tried(rows, policy, rates):
         fits = (charge == rows["charged"]).fill_null(value=False)

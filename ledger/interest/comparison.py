@@ -86,6 +86,8 @@ def covered(due: pl.DataFrame, coverage: pl.DataFrame, has_rates: bool) -> pl.Da
 
 def with_assumed(due: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
     """The charges due with `assumed`: what is taken as charged where the rows tell nothing of it."""
+    if due["is_covered"].all():
+        return due.with_columns(assumed=pl.lit(None, MONEY))
     found = with_charges(due, policy)
     assumed = pl.when(~pl.col("is_covered") & pl.col("charged").is_null()).then("computed")
     found = found.with_columns(assumed=assumed).with_columns(

@@ -29,14 +29,15 @@ class Rates:
     def stated(cls, due: pl.DataFrame) -> "Rates":
         """The rates that the exchange's rows state, each from its charge on; the first of a loan also before that.
 
-        `due` has the columns SCOPE, `time`, `stated_rate` and `stated_unit`. What is printed in full may be a rounded
-        quotient, and a rate far off those beside it may be in another unit: see `stated_rates`.
+        `due` has the columns SCOPE, `loan`, `time`, `stated_rate` and `stated_unit`, loan after loan. What is printed
+        in full may be a rounded quotient, and a rate far off those beside it may be in another unit: see
+        `stated_rates`.
         """
-        known = due.filter(pl.col("stated_rate").is_not_null()).sort("time", maintain_order=True)
-        whose = known.select(by=pl.struct(SCOPE).rank("dense")).to_series()
-        rates = exact_rates(known["stated_rate"], known["stated_unit"])
-        rates = in_likely_units(rates.with_columns(by=whose)).drop("by")
-        rows = known.select("time", *SCOPE).hstack(rates).unique(["time", *SCOPE], keep="first", maintain_order=True)
+        known = due.filter(pl.col("stated_rate").is_not_null())
+        exact = exact_rates(known["stated_rate"], known["stated_unit"])
+        rates = in_likely_units(exact.hstack(known.select("loan"))).drop("loan")
+        rows = known.select("time", *SCOPE).hstack(rates).sort("time", maintain_order=True)
+        rows = rows.unique(["time", *SCOPE], keep="first", maintain_order=True)
         early = rows.unique(SCOPE, keep="first", maintain_order=True).with_columns(time=pl.lit(_BEGIN, TIME))
         return cls(pl.concat([early, rows]).with_columns(row=pl.lit(None, pl.UInt32)), "rates of the interest rows")
 

@@ -39,12 +39,12 @@ def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
 def in_likely_units(rates: pl.DataFrame) -> pl.DataFrame:
     """The rates with the unit in which each is near to those before and after it, where in its own it is far off.
 
-    `rates` has `rate` and `unit` and the columns `by` which tell whose they are, in order. Near is half to twice, far
-    is five times: rates move from hour to hour, but not 24-fold and back.
+    `rates` has `rate`, `unit` and `loan`, in order. Near is half to twice, far is five times: rates move from hour to
+    hour, but not 24-fold and back.
     """
     value, hours = units(pl.col("rate")), pl.col("unit").replace_strict(UNITS, return_dtype=pl.Int128)
     found = rates.with_columns(value=value, hours=hours, likely=pl.col("unit"))
-    beside = [(pl.col("value").shift(step).over("by"), pl.col("hours").shift(step).over("by")) for step in (1, -1)]
+    beside = [(_beside("value", step), _beside("hours", step)) for step in (1, -1)]
     far = pl.any_horizontal(_apart(pl.col("value"), pl.col("hours"), *other, times=5) for other in beside)
     for unit, per in UNITS.items():
         near = pl.all_horizontal(
@@ -55,6 +55,11 @@ def in_likely_units(rates: pl.DataFrame) -> pl.DataFrame:
         )
         found = found.with_columns(likely=likely.cast(_UNIT))
     return found.with_columns(unit="likely").drop("value", "hours", "likely")
+
+
+def _beside(name: str, step: int) -> pl.Expr:
+    """The value of the row before (1) or after (-1), if it is of the same loan."""
+    return pl.when(pl.col("loan") == pl.col("loan").shift(step)).then(pl.col(name).shift(step))
 
 
 def _apart(value: pl.Expr, hours: pl.Expr, other: pl.Expr, other_hours: pl.Expr, times: int) -> pl.Expr:
