@@ -12,6 +12,9 @@ import pytest
 import ledger
 from ledger.checks import DESCRIPTIONS
 from ledger.columns import DISPLAY, EVENTS, MEASURES
+from ledger.interest.causes import CAUSES
+from ledger.interest.columns import RATES
+from ledger.interest.policy import InterestPolicy, shipped_policies
 from ledger.policies import Policies
 from reports.formulas import in_words
 
@@ -60,7 +63,49 @@ def checks():
     return table(("check", "what must hold"), *((f"`{name}`", text) for name, text in DESCRIPTIONS.items()))
 
 
-TABLES = {"events": events, "measures": measures, "policies": policies, "checks": checks}
+def rates():
+    return table(
+        ("column", "unit", "meaning"), *((f"`{column.name}`", column.unit, column.description) for column in RATES)
+    )
+
+
+def interest_policies():
+    names = [name for name in InterestPolicy.model_fields if name not in ("name", "source")]
+    shipped = shipped_policies()
+    rows = [(f"`{name}`", *(f"`{value(getattr(policy, name))}`" for policy in shipped.values())) for name in names]
+    sources = ("source", *(policy.source for policy in shipped.values()))
+    return table(("field", *(f"`{name}`" for name in shipped)), *rows, sources)
+
+
+def value(field):
+    return {True: "yes", False: "no"}.get(field, field) if isinstance(field, bool) else field
+
+
+def interest_fields():
+    fields = {name: field for name, field in InterestPolicy.model_fields.items() if name != "name"}
+    return table(
+        ("field", "meaning", "default"),
+        *(
+            (f"`{name}`", field.description, "required" if field.is_required() else f"`{field.default}`")
+            for name, field in fields.items()
+        ),
+    )
+
+
+def causes():
+    return table(("cause", "what it means"), *((f"`{name}`", text) for name, text in CAUSES.items()))
+
+
+TABLES = {
+    "events": events,
+    "measures": measures,
+    "policies": policies,
+    "checks": checks,
+    "rates": rates,
+    "interest-policies": interest_policies,
+    "interest-fields": interest_fields,
+    "causes": causes,
+}
 
 
 def between(name, text):
