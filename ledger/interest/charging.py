@@ -95,7 +95,7 @@ class Rule:
 class Scale:
     """How a charge is made of whole numbers: liability * rate / (hours * divisor), in steps of `step` units.
 
-    A liability counts units of 10**-18, a rate units of 10**-(18 - dropped), a charge steps of its last decimal.
+    A liability counts units of 10**-18, a rate `dropped` such units, a charge steps of its last decimal.
     """
 
     dropped: int
@@ -106,8 +106,8 @@ class Scale:
     def of(cls, rates: pl.Series, decimals: int) -> "Scale":
         """The scale for these rates (in units of 10**-18): without the zeros at the end that all of them have."""
         shared = math.gcd(*(int(rate) for rate in rates.unique().to_list()))
-        dropped = next((zeros for zeros in range(SCALE, 0, -1) if shared and shared % 10**zeros == 0), 0)
-        return cls(10**dropped, 10 ** (2 * SCALE - decimals - int(math.log10(10**dropped))), 10 ** (SCALE - decimals))
+        zeros = next((zeros for zeros in range(SCALE, 0, -1) if shared and shared % 10**zeros == 0), 0)
+        return cls(10**zeros, 10 ** (2 * SCALE - decimals - zeros), 10 ** (SCALE - decimals))
 
 
 def charge_on(basis: pl.Series, rate: pl.Series, hours: pl.Series, policy: InterestPolicy) -> pl.Series:
@@ -144,24 +144,26 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
     """What is charged at each moment, as columns `basis` and `charge`, in units of 10**-18 (Int128)."""
     scale = Scale.of(moments.rows["rate"], policy.decimals)
     rows, constants = _without_constants(_scaled(moments.rows, scale))
-    side_by_side = _SideBySide(policy, scale.step, constants)
     lengths = moments.starts.extend_constant(moments.rows.height, 1).diff(null_behavior="drop")
     order = lengths.arg_sort(descending=True)
-    starts, lengths = moments.starts.gather(order), lengths.gather(order)
-    state = pl.DataFrame({name: pl.zeros(starts.len(), _UNIT, eager=True) for name in side_by_side.state})
-    step, places, found = 0, [], []
-    while (active := int((lengths > step).sum())) >= FEW_LOANS:
-        place = starts[:active] + step
-        now = rows[place].hstack(state[:active])
-        if not side_by_side.fits(now):
-            break
-        after = now.select(side_by_side.after)
-        places.append(place)
-        found.append(after[_NOTHING.columns])
-        state, step = after[side_by_side.state], step + 1
+    starts, longest_first = moments.starts.gather(order), lengths.gather(order).to_list()
+    # What compounding never looks at is not carried along.
+    state_names = ["charged"] if policy.compounding else list(_STATE)
+    state = pl.DataFrame({name: pl.zeros(starts.len(), _UNIT, eager=True) for name in state_names})
+    one_moment = _side_by_side(policy, scale.step, constants, state_names)
+    step, active, places, found = 0, starts.len(), [], []
+    if _always_fits(rows, constants, max(longest_first, default=0), scale.step):
+        while active >= FEW_LOANS:
+            place = starts[:active] + step
+            after = rows[place].hstack(state[:active]).select(one_moment)
+            places.append(place)
+            found.append(after[_NOTHING.columns])
+            state, step = after[state_names], step + 1
+            while active and longest_first[active - 1] <= step:
+                active -= 1
     rule = Rule(policy, scale.step, max)
-    known = state[:active].with_columns(pl.lit(0, _UNIT).alias(name) for name in _STATE if name not in state.columns)
-    for start, length, before in zip(starts, lengths, known.select(_STATE).iter_rows(), strict=False):
+    known = state[:active].with_columns(pl.lit(0, _UNIT).alias(name) for name in _STATE if name not in state_names)
+    for start, length, before in zip(starts, longest_first, known.select(_STATE).iter_rows(), strict=False):
         places.append(pl.int_range(start + step, start + length, dtype=pl.UInt32, eager=True))
         found.append(_walked(rows[start + step : start + length], constants, rule, before))
     in_order = pl.concat(places).arg_sort() if places else starts
@@ -171,27 +173,31 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
 _NOTHING = pl.DataFrame(schema={"basis": _UNIT, "charge": _UNIT})
 
 
-class _SideBySide:
-    """The rule for one moment of many loans, with what is the same at every moment filled in."""
+def _side_by_side(
+    policy: InterestPolicy, step: int, constants: Mapping[str, int], state: Sequence[str]
+) -> list[pl.Expr]:
+    """The rule for one moment of many loans: basis, charge and the state after it."""
+    values = {name: pl.lit(value, _UNIT) for name, value in constants.items()}
+    given = [values.get(name, pl.col(name)) for name in (*MOMENT, *_STATE)]
+    results = zip(("basis", "charge", *_STATE), Rule(policy, step, pl.max_horizontal)(*given), strict=True)
+    return [result.alias(name) for name, result in results if name in ("basis", "charge", *state)]
 
-    def __init__(self, policy: InterestPolicy, step: int, constants: Mapping[str, int]) -> None:
-        self._constants = constants
-        # What compounding never looks at is not carried along.
-        self.state = ["charged"] if policy.compounding else list(_STATE)
-        names = (*MOMENT, *_STATE)
-        values = {name: pl.lit(value, _UNIT) for name, value in constants.items()}
-        given = [values.get(name, pl.col(name)) for name in names]
-        results = zip(("basis", "charge", *_STATE), Rule(policy, step, pl.max_horizontal)(*given), strict=True)
-        self.after = [result.alias(name) for name, result in results if name in ("basis", "charge", *self.state)]
 
-    def fits(self, rows: pl.DataFrame) -> bool:
-        """True where no product leaves the integer columns at this moment."""
-        level, rate, hours, charged = (self._largest(rows, name) for name in ("level", "rate", "hours", "charged"))
-        return _fits(level + charged, rate, hours)
+def _always_fits(rows: pl.DataFrame, constants: Mapping[str, int], moments: int, step: int) -> bool:
+    """True where no product can leave the integer columns, even if all is charged at the highest rate throughout.
 
-    def _largest(self, rows: pl.DataFrame, name: str) -> int:
-        """The largest value of a column that is zero or more; a level below zero is nothing owed."""
-        return max(self._constants[name] if name in self._constants else int(rows[name].max()), 0)  # type: ignore[arg-type]
+    Over n moments a debt grows by less than 3 to the power of n times the rate, and by a last decimal for each.
+    """
+    level, fixed, rate, hours = (_bound(rows, constants, name, "max") for name in ("level", "fixed", "rate", "hours"))
+    power = moments * rate * step // max(1, _bound(rows, constants, "hours", "min")) + 1
+    return power < _LARGEST_PRODUCT.bit_length() and _fits(
+        (max(level, fixed, 0) + moments * step) * 3**power, rate, hours
+    )
+
+
+def _bound(rows: pl.DataFrame, constants: Mapping[str, int], name: str, which: str) -> int:
+    """The largest or the smallest value of a column."""
+    return constants[name] if name in constants else int(getattr(rows[name], which)() or 0)
 
 
 def _walked(rows: pl.DataFrame, constants: Mapping[str, int], rule: Rule, state: Sequence[Any]) -> pl.DataFrame:
