@@ -15,7 +15,7 @@ REFUSAL_SCHEMA = pl.Schema(
     }
 )
 """One row per refused value. `row` counts as a spreadsheet does: the header of a CSV file is row 1, the first
-record of a Parquet or NDJSON file is row 1. It is empty when the whole file is refused."""
+record of a Parquet, NDJSON or JSON file is row 1. It is empty when the whole file is refused."""
 
 
 class LedgerError(Exception):
