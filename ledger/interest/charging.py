@@ -16,7 +16,7 @@ import polars as pl
 from ledger.interest.policy import InterestPolicy, Rounding
 from ledger.money import SCALE
 
-FEW_LOANS = 300
+FEW_LOANS = 120
 """Side by side, a step costs the same for few loans as for one; below this number it is quicker to walk each."""
 _LARGEST_PRODUCT = 2**126
 """Integer columns wrap around in silence from 2**127 on; Python's integers have no end."""
@@ -26,31 +26,35 @@ _UNIT = pl.Int128
 # --- the rule: the same for an integer and a column of integers ---------------------------------------------------
 
 
-def _up(numerator: Any, denominator: Any) -> Any:
-    return (numerator + (denominator - 1)) // denominator
+def _up(numerator: Any, denominator: Any, one: Any) -> Any:
+    return (numerator + denominator - one) // denominator
 
 
-def _down(numerator: Any, denominator: Any) -> Any:
+def _down(numerator: Any, denominator: Any, _one: Any) -> Any:
     return numerator // denominator
 
 
-def _half_up(numerator: Any, denominator: Any) -> Any:
-    return (numerator * 2 + denominator) // (denominator * 2)
+def _half_up(numerator: Any, denominator: Any, one: Any) -> Any:
+    two = one + one
+    return (numerator * two + denominator) // (denominator * two)
 
 
-def _half_even(numerator: Any, denominator: Any) -> Any:
-    nearest = _half_up(numerator, denominator)
-    is_tie = numerator * 2 + denominator == nearest * (denominator * 2)
-    return nearest - nearest % 2 * is_tie
+def _half_even(numerator: Any, denominator: Any, one: Any) -> Any:
+    # One less, unless the whole quotient is odd: so a half goes down to an even one and up from an odd one.
+    two = one + one
+    return (numerator * two + denominator - one + numerator // denominator % two) // (denominator * two)
 
 
-QUOTIENTS: Mapping[Rounding, Callable[[Any, Any], Any]] = {
+QUOTIENTS: Mapping[Rounding, Callable[[Any, Any, Any], Any]] = {
     "up": _up,
     "down": _down,
     "half_up": _half_up,
     "half_even": _half_even,
 }
-"""The quotient of two integers, zero or more, as a whole number rounded once from the exact value."""
+"""The quotient of two integers, zero or more, as a whole number rounded once from the exact value.
+
+The third argument is the number one, as an integer or as a column: columns of integers know no others.
+"""
 
 MOMENT = ("level", "repaid", "fixed", "free", "rate", "hours")
 """What a moment is: columns of integers, see `Moments`."""
@@ -59,11 +63,17 @@ _STATE = ("charged", "unpaid", "repaid_before")
 
 
 class Rule:
-    """The charge of a moment, for integers of Python or whole columns of them: `larger` is the larger of two."""
+    """The charge of a moment, for integers of Python or whole columns of them.
 
-    def __init__(self, policy: InterestPolicy, step: int, larger: Callable[[Any, Any], Any]) -> None:
+    `larger` gives the larger of two, `number` turns a number into such an integer.
+    """
+
+    def __init__(
+        self, policy: InterestPolicy, step: int, larger: Callable[[Any, Any], Any], number: Callable[[int], Any]
+    ) -> None:
         self._compounds, self._at_once = policy.compounding, policy.charges_at_borrowing
-        self._quotient, self._step, self._larger = QUOTIENTS[policy.rounding], step, larger
+        self._quotient, self._larger = QUOTIENTS[policy.rounding], larger
+        self._zero, self._one, self._step = number(0), number(1), number(step)
 
     def __call__(
         self,
@@ -78,14 +88,15 @@ class Rule:
         repaid_before: Any,
     ) -> tuple[Any, Any, Any, Any, Any]:
         """Basis and charge, and the state after it. Repayments pay interest first; simple interest is on the rest."""
-        basis = self._larger(level + charged, 0)
+        basis = self._larger(level + charged, self._zero)
         if not self._compounds:
-            unpaid = self._larger(unpaid - (repaid - repaid_before), 0)
-            basis = self._larger(basis - unpaid, 0)
+            unpaid = self._larger(unpaid - (repaid - repaid_before), self._zero)
+            basis = self._larger(basis - unpaid, self._zero)
         if self._at_once:
             basis = fixed + free * basis
-        charge = self._quotient(basis * rate, hours) * self._step
-        return basis, charge, charged + charge, unpaid + charge, repaid
+        charge = self._quotient(basis * rate, hours, self._one) * self._step
+        # Compounding never looks at what is unpaid.
+        return basis, charge, charged + charge, unpaid if self._compounds else unpaid + charge, repaid
 
 
 # --- a rate and a policy as whole numbers ------------------------------------------------------------------------
@@ -118,10 +129,11 @@ def charge_on(basis: pl.Series, rate: pl.Series, hours: pl.Series, policy: Inter
     scale, quotient = Scale.of(rate, policy.decimals), QUOTIENTS[policy.rounding]
     rows = _scaled(pl.DataFrame({"basis": basis, "rate": rate, "hours": hours}), scale)
     if rows.is_empty() or _fits(*(int(rows[name].max()) for name in rows.columns)):  # type: ignore[arg-type]
-        steps = rows.select(quotient(pl.col("basis") * pl.col("rate"), pl.col("hours"))).to_series()
+        steps = quotient(rows["basis"] * rows["rate"], rows["hours"], _column(1))
     else:
-        steps = pl.Series([quotient(one * part, whole) for one, part, whole in rows.iter_rows()], dtype=_UNIT)
-    return steps * _one(scale.step)
+        steps = pl.Series([quotient(liability * part, whole, 1) for liability, part, whole in rows.iter_rows()])
+    in_units: pl.Series = steps.cast(_UNIT) * _column(scale.step)
+    return in_units
 
 
 # --- moment after moment -----------------------------------------------------------------------------------------
@@ -147,40 +159,57 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
     lengths = moments.starts.extend_constant(moments.rows.height, 1).diff(null_behavior="drop")
     order = lengths.arg_sort(descending=True)
     starts, longest_first = moments.starts.gather(order), lengths.gather(order).to_list()
-    # What compounding never looks at is not carried along.
-    state_names = ["charged"] if policy.compounding else list(_STATE)
-    state = pl.DataFrame({name: pl.zeros(starts.len(), _UNIT, eager=True) for name in state_names})
-    one_moment = _side_by_side(policy, scale.step, constants, state_names)
-    step, active, places, found = 0, starts.len(), [], []
-    if _always_fits(rows, constants, max(longest_first, default=0), scale.step):
-        while active >= FEW_LOANS:
-            place = starts[:active] + step
-            after = rows[place].hstack(state[:active]).select(one_moment)
-            places.append(place)
-            found.append(after[_NOTHING.columns])
-            state, step = after[state_names], step + 1
-            while active and longest_first[active - 1] <= step:
-                active -= 1
-    rule = Rule(policy, scale.step, max)
-    known = state[:active].with_columns(pl.lit(0, _UNIT).alias(name) for name in _STATE if name not in state_names)
-    for start, length, before in zip(starts, longest_first, known.select(_STATE).iter_rows(), strict=False):
-        places.append(pl.int_range(start + step, start + length, dtype=pl.UInt32, eager=True))
-        found.append(_walked(rows[start + step : start + length], constants, rule, before))
-    in_order = pl.concat(places).arg_sort() if places else starts
-    return pl.concat([_NOTHING, *found], rechunk=True)[in_order]
+    fits = _always_fits(rows, constants, max(longest_first, default=0), scale.step)
+    places = _moment_by_moment(starts, longest_first) if fits else []
+    found, state = _side_by_side(rows, constants, places, Rule(policy, scale.step, _larger, _column))
+    rule, steps = Rule(policy, scale.step, max, int), len(places)
+    for loan, (start, length) in enumerate(zip(starts, longest_first, strict=True)):
+        if length == steps:
+            break
+        rest = slice(start + steps, start + length)
+        before = [known[loan if known.len() > 1 else 0] for known in state]
+        places.append(pl.int_range(rest.start, rest.stop, dtype=pl.UInt32, eager=True))
+        found.append(_walked(rows[rest], constants, rule, before))
+    return pl.concat([_NOTHING, *found], rechunk=True)[pl.concat([starts.clear(), *places]).arg_sort()]
 
 
 _NOTHING = pl.DataFrame(schema={"basis": _UNIT, "charge": _UNIT})
 
 
+def _moment_by_moment(starts: pl.Series, longest_first: Sequence[int]) -> list[pl.Series]:
+    """For the first, the second, ... moment the rows of all loans that have so many, while these are many."""
+    places: list[pl.Series] = []
+    active = len(longest_first)
+    while active >= FEW_LOANS:
+        places.append(starts[:active] + len(places))
+        while active and longest_first[active - 1] <= len(places):
+            active -= 1
+    return places
+
+
 def _side_by_side(
-    policy: InterestPolicy, step: int, constants: Mapping[str, int], state: Sequence[str]
-) -> list[pl.Expr]:
-    """The rule for one moment of many loans: basis, charge and the state after it."""
-    values = {name: pl.lit(value, _UNIT) for name, value in constants.items()}
-    given = [values.get(name, pl.col(name)) for name in (*MOMENT, *_STATE)]
-    results = zip(("basis", "charge", *_STATE), Rule(policy, step, pl.max_horizontal)(*given), strict=True)
-    return [result.alias(name) for name, result in results if name in ("basis", "charge", *state)]
+    rows: pl.DataFrame, constants: Mapping[str, int], places: Sequence[pl.Series], rule: Rule
+) -> tuple[list[pl.DataFrame], list[pl.Series]]:
+    """The rule for many loans at once, moment by moment: basis and charge, and the state after the last moment."""
+    state = [_column(0) for _ in _STATE]
+    if not places:
+        return [], state
+    # All moments are gathered at once, so that those of each step lie side by side.
+    beside = rows[pl.concat(places)]
+    given = {name: _column(value) for name, value in constants.items()}
+    bases, charged, start = [], [], 0
+    for place in places:
+        now = slice(start, start + place.len())
+        moment = (given[name] if name in given else beside[name][now] for name in MOMENT)
+        basis, charge, *state = rule(*moment, *(known[: place.len()] for known in state))
+        bases.append(basis)
+        charged.append(charge)
+        start += place.len()
+    return [pl.DataFrame({"basis": pl.concat(bases), "charge": pl.concat(charged)})], state
+
+
+def _larger(first: pl.Series, second: pl.Series) -> pl.Series:
+    return first.zip_with(first > second, second)
 
 
 def _always_fits(rows: pl.DataFrame, constants: Mapping[str, int], moments: int, step: int) -> bool:
@@ -228,5 +257,6 @@ def _fits(basis: int, rate: int, hours: int) -> bool:
     return 2 * basis * rate + 2 * hours < _LARGEST_PRODUCT
 
 
-def _one(value: int) -> pl.Series:
+def _column(value: int) -> pl.Series:
+    """A number as a column that is as long as the one it is taken with."""
     return pl.Series([value], dtype=_UNIT)
