@@ -225,7 +225,7 @@ def _read(
         try:
             read = request.interest.read(len(inputs) + 1)
             inputs += [file_facts(len(inputs) + 1 + place, *file) for place, file in enumerate(read.files)]
-            step = read.step(request.policies, _last(inputs), request.as_at)
+            step = read.step(request.policies, _last(inputs[: len(request.events)]), request.as_at)
         except BadInput as bad:
             refusals.append(bad.refusals)
     _refuse(pl.concat(refusals))

@@ -26,8 +26,10 @@ _ACCOUNT = click.option("--account", metavar="NAME", help="Account of rows that 
 _OUT = click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder for the frames.")
 _POLICIES = click.option("--policy", "policies", multiple=True, metavar="NAME=VALUE", help="A policy of the replay.")
 _MARKS = click.option("--marks", type=FILE, metavar="FILE", help="Mark prices and rates: instrument, mark_price, ...")
-_BEGIN = click.option("--from", "begin", type=Time(), metavar="TIME", help="Begin of the roll-forward, with its zone.")
-_AS_AT = click.option("--as-at", type=Time(), metavar="TIME", help="Cut-off, with its zone; default: the last event.")
+_BEGIN = click.option("--from", "begin", type=Time(), metavar="TIME", help="Begin of the period, with its zone.")
+_AS_AT = click.option(
+    "--as-at", type=Time(), metavar="TIME", help="Cut-off, with its zone; default: the last event, or row of interest."
+)
 _FORMAT = click.option(
     "--format", "suffix", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
 )
@@ -75,6 +77,7 @@ def accrue(
         from ledger.interest.request import InterestRequest
         from ledger.policies import Policies
 
+        _in_order(begin, as_at)
         asked = InterestRequest(find_policy(policy), rates, begin=begin)
         request = Request(events, marks, Policies.parse(list(policies)), as_at, asked)
         with progress_told() as progress:
@@ -113,8 +116,8 @@ def reperform(
     """Compare the exchange's ROWS of interest, hour by hour, with what was due, and say why they differ.
 
     ROWS are accrued interest or bills (OKX), interest history (Binance) or columns of our own, as JSON, CSV, Parquet
-    or NDJSON. With events, rows are put to positions and the whole is replayed; without rows, the interest among the
-    events is compared; without events, what was due is taken from the liabilities the rows state.
+    or NDJSON. With events, rows are put to positions and the whole is replayed, and interest among the events is left
+    out; without rows, that is what is compared; without events, what was due is on the liabilities the rows state.
 
     \b
     Examples:
@@ -131,6 +134,7 @@ def reperform(
         from reports.interest_summary import comparison_told
 
         _need_one(rows, events)
+        _in_order(begin, as_at)
         asked = InterestRequest(find_policy(policy), rates, rows, account, begin)
         if events:
             request = Request(events, marks, Policies.parse(list(policies)), as_at, asked)
@@ -195,6 +199,11 @@ def identify(
 def _need_one(rows: tuple[Path, ...], events: tuple[Path, ...]) -> None:
     if not rows and not events:
         raise click.UsageError("Give files with the exchange's rows of interest, or events with interest (--events).")
+
+
+def _in_order(begin: datetime | None, as_at: datetime | None) -> None:
+    if begin is not None and as_at is not None and begin > as_at:
+        raise click.UsageError("--from lies after --as-at.")
 
 
 def _need_events(**options: object) -> None:

@@ -13,8 +13,8 @@ from ledger.interest.identification import Identified
 from reports.summary import rendered
 
 _SHOWN = 20
-_REJECTED = 3
-"""Rejected values of a property that are shown; `--out` writes all of them."""
+_VALUES = 4
+"""Values of a property that are shown, of each verdict; `--out` writes all of them."""
 
 
 def comparison_told(folder: Path) -> Iterator[str]:
@@ -28,9 +28,8 @@ def identified_told(found: Identified) -> Iterator[str]:
     """Lines about the values that explain the rows, and about what is left."""
     table = Table("property", "value", "rows explained", "of", "", title="How interest was charged")
     for (name,), fits in found.fits.group_by("property", maintain_order=True):
-        good = fits.filter(pl.col("verdict") != "rejected")
-        rejected = fits.filter(pl.col("verdict") == "rejected").head(_REJECTED)
-        for row in pl.concat([good, rejected]).iter_rows(named=True):
+        shown = fits.filter(pl.int_range(pl.len()).over("verdict") < _VALUES)
+        for row in shown.iter_rows(named=True):
             cells = (str(name), row["value"], f"{row['explained']:,}", f"{row['tested']:,}", row["verdict"])
             table.add_row(*(Text(cell) for cell in cells))
         table.add_section()
@@ -50,14 +49,16 @@ def _sentences(fits: pl.DataFrame) -> Iterator[str]:
         if best.height == 1:
             yield f"{name}: {best['value'][0]} ({count})"
         else:
-            yield f"{name}: cannot be told, {' / '.join(best['value'])} explain the same number ({count})"
+            more = f" and {best.height - _VALUES} more" if best.height > _VALUES else ""
+            names = " / ".join(best["value"].head(_VALUES))
+            yield f"{name}: cannot be told, {names}{more} explain the same number ({count})"
 
 
 def _differences(interest: pl.DataFrame, causes: pl.DataFrame) -> Iterator[str]:
     counts = dict(interest["status"].value_counts().rows())
     agree = counts.pop("agrees", 0)
-    others = ", ".join(f"{number:,} {status}" for status, number in counts.items())
-    yield f"{interest.height:,} charges: {agree:,} agree" + (f", {others}" if others else "")
+    parts = [f"{agree:,} agree", *(f"{number:,} {status}" for status, number in counts.items())]
+    yield f"{interest.height:,} charge{'s' * (interest.height != 1)}: {', '.join(parts)}"
     compared = interest.filter(pl.col("status") != "accrued")
     totals = compared.group_by("currency", maintain_order=True).agg(pl.col("charged", "computed", "difference").sum())
     table = Table("currency", "charged", "computed", "difference", title="Interest")

@@ -33,7 +33,7 @@ def summary(folder: Path, checks: pl.DataFrame) -> Iterator[str]:
     is_open = (status == "open").sum()
     read = inputs.filter(pl.col("first_time").is_not_null())["rows"].sum()
     episodes = status.len()
-    yield f"{read:,} events -> {parts:,} ledger rows, {postings:,} postings, {episodes:,} position episodes"
+    yield f"{read:,} input rows -> {parts:,} ledger rows, {postings:,} postings, {episodes:,} position episodes"
     yield f"{is_open:,} open, {episodes - is_open:,} closed; frames in {folder}"
     if is_open:
         unmarked = positions.filter(pl.col("status") == "open", pl.col("mark_price").is_null()).select(pl.len())

@@ -90,7 +90,8 @@ def _tell_refusals(found: "pl.DataFrame", file: Path | None) -> None:
     if found.height > _LISTED:
         click.echo(f"... and {found.height - _LISTED} more; --refusals FILE.csv writes them all.", err=True)
     click.echo(f"Refused: {found.height}. Nothing was written.", err=True)
-    click.echo("A position is judged as a whole only once all of its rows can be read.", err=True)
+    if found["row"].is_not_null().any():
+        click.echo("A position is judged as a whole only once all of its rows can be read.", err=True)
     if file is not None:
         try:
             found.write_csv(file)

@@ -45,7 +45,7 @@ def test_documented_rows_of_two_exchanges():
     assert judged(okx, "rounding")["up at 16 decimals"] == (2, 3, "best")
     binance = identified([RECORDS / "interest_binance.json"], "binance_isolated")
     assert judged(binance, "rounding")["up at 8 decimals"] == (2, 2, "best")
-    assert judged(binance, "rate")["as stated, daily"] == (2, 2, "tied")
+    assert judged(binance, "rate")["as stated, daily"] == (2, 2, "best")
     assert judged(binance, "compounding") == {"yes": (0, 0, "not tested"), "no": (0, 0, "not tested")}
 
 

@@ -54,9 +54,9 @@ def accrue(events: pl.DataFrame, index: pl.DataFrame, policies: Policies, terms:
             with_charges(with_rates(dues(path, terms.policy), terms.rates, terms.policy), terms.policy),
         )
         together = interleave(numbered, _sums(due))
-    charged = (
-        due.with_row_index("row", offset=number + 1).filter(pl.col("computed") > 0).with_columns(event_id=_event_id())
-    )
+    with_rates(due.drop("rate", "rate_unit", "rate_row"), terms.rates, terms.policy)  # refuses what is missing
+    charged = due.with_row_index("row", offset=number + 1).filter(pl.col("computed") > 0)
+    charged = charged.with_columns(event_id=_event_id())
     events = interleave(ordered, charged.select("after", "event_id", "time", "currency", "row", amount="computed"))
     return Accrued(events, _as_interest(due, "accrued"))
 
@@ -66,8 +66,12 @@ _DECISIVE = ("position", "episode", "row", "time", "to_time", "spell", "level", 
 
 
 def _event_id() -> pl.Expr:
+    """Charge, position and moment; two borrowings may be of one moment, so they have the number of their event."""
     moment = pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ")
-    return pl.format("{}:{}:{}", pl.col("charge").cast(pl.String), "position", moment)
+    name = pl.format("{}:{}:{}", pl.col("charge").cast(pl.String), "position", moment)
+    begins = pl.col("position") != pl.col("position").shift(1, fill_value="")
+    event = pl.col("after") - pl.when(begins).then("after").forward_fill()
+    return pl.when(pl.col("charge") == "period").then(name).otherwise(pl.format("{}:{}", name, event))
 
 
 def _as_interest(due: pl.DataFrame, status: str) -> pl.DataFrame:

@@ -63,8 +63,12 @@ def tried(rows: pl.DataFrame, policy: InterestPolicy, rates: Rates) -> Iterator[
         other = policy.model_copy(update={"rounding": rounding, "decimals": decimals})
         yield "rounding", f"{rounding} at {decimals} decimals", charge_if(rows, "basis", other)
     for periods in _PERIODS_BACK:
-        behind = rows.with_columns(other=_rate_before(rows, rates, timedelta(hours=periods * policy.period_hours)))
-        note = "the rate of the next period" if periods < 0 else f"the rate of {periods} period(s) before"
+        behind = _at_the_rate_before(rows, rates, timedelta(hours=periods * policy.period_hours))
+        note = (
+            "the rate of the next period"
+            if periods < 0
+            else f"the rate of {periods} period{'s' * (periods > 1)} before"
+        )
         yield "stale_rate", note, charge_if(behind, "basis", policy, "other")
     for (times, per), note in _FACTORS.items():
         yield "rate_unit", note, charge_if(rows, "basis", policy, times=times, per=per)
@@ -73,22 +77,24 @@ def tried(rows: pl.DataFrame, policy: InterestPolicy, rates: Rates) -> Iterator[
         full = rows.with_columns(other="rate", rate_unit=in_full["unit"].cast(pl.String).cast(RATE_UNIT))
         full = full.with_columns(other=pl.when(in_full["rate"] != rows["rate"]).then(in_full["rate"]))
         yield "cut_rate", "the quotient of a daily or annual rate in full", charge_if(full, "basis", policy, "other")
-    stated = rows.filter(pl.col("stated_rate").is_not_null())
-    if stated.height and (stated["rate_unit"].cast(pl.String) == stated["stated_unit"].cast(pl.String)).all():
-        yield "other_rate", "the rate the row states", charge_if(rows, "basis", policy, "stated_rate")
+    stated = rows.with_columns(other="stated_rate", rate_unit=_taken_as(pl.col("stated_unit")))
+    yield "other_rate", "the rate the row states", charge_if(stated, "basis", policy, "other")
     other_way = "simple_interest" if policy.compounding else "compound_interest"
     yield other_way, "the liability counted the other way", charge_if(rows, "other_liability", policy)
 
 
-def _rate_before(rows: pl.DataFrame, rates: Rates, span: timedelta) -> pl.Series:
-    """The rate in force so much earlier, where it is another one in the same unit."""
+def _at_the_rate_before(rows: pl.DataFrame, rates: Rates, span: timedelta) -> pl.DataFrame:
+    """The rows with `other`, the rate in force so much earlier in its own unit, where it is another one."""
     places = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
-    then = rates.in_force(rows.select(SCOPE), places, rows["rate_time"] - span, required=False)
-    both = rows.select("rate", "rate_unit").hstack(then.select(other="rate", unit="unit"))
-    differs = (pl.col("other") != pl.col("rate")) & (
-        pl.col("unit").cast(pl.String) == pl.col("rate_unit").cast(pl.String)
-    )
-    return both.select(pl.when(differs).then("other")).to_series()
+    then = rates.in_force(rows.select(SCOPE), places, rows["rate_time"] - span).select(other="rate", unit="unit")
+    unit = _taken_as(pl.col("unit"))
+    differs = (pl.col("other") != pl.col("rate")) | (unit != pl.col("rate_unit"))
+    return rows.hstack(then).with_columns(other=pl.when(differs).then("other"), rate_unit=unit)
+
+
+def _taken_as(unit: pl.Expr) -> pl.Expr:
+    """A unit among those of charges; any will do where there is no rate."""
+    return unit.cast(pl.String).cast(RATE_UNIT).fill_null(pl.lit("once", RATE_UNIT))
 
 
 def other_roundings(policy: InterestPolicy) -> Iterator[tuple[str, int]]:

@@ -21,6 +21,7 @@ FEW_LOANS = 120
 _LARGEST_PRODUCT = 2**126
 """Integer columns wrap around in silence from 2**127 on; Python's integers have no end."""
 _UNIT = pl.Int128
+_NOTHING = pl.DataFrame(schema={"basis": _UNIT, "charge": _UNIT})
 
 
 # --- the rule: the same for an integer and a column of integers ---------------------------------------------------
@@ -131,8 +132,9 @@ def charge_on(basis: pl.Series, rate: pl.Series, hours: pl.Series, policy: Inter
     if rows.is_empty() or _fits(*(int(rows[name].max()) for name in rows.columns)):  # type: ignore[arg-type]
         steps = quotient(rows["basis"] * rows["rate"], rows["hours"], _column(1))
     else:
-        steps = pl.Series([quotient(liability * part, whole, 1) for liability, part, whole in rows.iter_rows()])
-    in_units: pl.Series = steps.cast(_UNIT) * _column(scale.step)
+        values = [quotient(liability * part, whole, 1) for liability, part, whole in rows.iter_rows()]
+        steps = pl.Series(values, dtype=_UNIT)
+    in_units: pl.Series = steps * _column(scale.step)
     return in_units
 
 
@@ -153,7 +155,12 @@ class Moments:
 
 
 def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
-    """What is charged at each moment, as columns `basis` and `charge`, in units of 10**-18 (Int128)."""
+    """What is charged at each moment, as columns `basis` and `charge`, in units of 10**-18 (Int128).
+
+    Raises OverflowError where interest outgrows these integers.
+    """
+    if moments.rows.is_empty():
+        return _NOTHING
     scale = Scale.of(moments.rows["rate"], policy.decimals)
     rows, constants = _without_constants(_scaled(moments.rows, scale))
     lengths = moments.starts.extend_constant(moments.rows.height, 1).diff(null_behavior="drop")
@@ -171,9 +178,6 @@ def charges(moments: Moments, policy: InterestPolicy) -> pl.DataFrame:
         places.append(pl.int_range(rest.start, rest.stop, dtype=pl.UInt32, eager=True))
         found.append(_walked(rows[rest], constants, rule, before))
     return pl.concat([_NOTHING, *found], rechunk=True)[pl.concat([starts.clear(), *places]).arg_sort()]
-
-
-_NOTHING = pl.DataFrame(schema={"basis": _UNIT, "charge": _UNIT})
 
 
 def _moment_by_moment(starts: pl.Series, longest_first: Sequence[int]) -> list[pl.Series]:

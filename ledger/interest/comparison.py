@@ -6,9 +6,8 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.interest.causes import cause_of_charge, summed
-from ledger.interest.columns import INTEREST
+from ledger.interest.columns import INTEREST, LATE
 from ledger.interest.dues import charge_if, with_charges
-from ledger.interest.matching import LATE
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import Rates
 from ledger.money import MONEY, ZERO

@@ -32,11 +32,12 @@ def dues(path: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
     )
 
 
-def with_rates(due: pl.DataFrame, rates: Rates, policy: InterestPolicy) -> pl.DataFrame:
-    """The charges due with `rate`, `rate_unit` and `rate_row`; raises BadInput where no rate is in force."""
+def with_rates(due: pl.DataFrame, rates: Rates, policy: InterestPolicy, required: bool = True) -> pl.DataFrame:
+    """The charges due with `rate`, `rate_unit` and `rate_row`; raises BadInput where one is required and not known."""
     loans = due.select("loan", *SCOPE).unique("loan", keep="first", maintain_order=True)
-    found = rates.in_force(loans, due["loan"] - due["loan"].min(), due["rate_time"])
+    loan = due.select(pl.col("loan").rle_id()).to_series()
     is_fee = due["charge"] == "opening_fee"
+    found = rates.in_force(loans, loan, due["rate_time"], required=~is_fee if required else None)
     return due.hstack(
         found.select(
             rate=pl.when(is_fee).then(pl.lit(policy.opening_fee, MONEY)).otherwise("rate"),
@@ -59,9 +60,13 @@ def with_charges(due: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
         rate=_rate(policy),
         hours=_hours(),
     )
-    found = charges(Moments(rows, due["loan"].is_first_distinct().arg_true()), policy)
+    too_large = refuse_file("rates", "Interest outgrows what an amount can be.", "Check the rates and their units.")
+    try:
+        found = charges(Moments(rows, due["loan"].is_first_distinct().arg_true()), policy)
+    except OverflowError:
+        raise too_large from None
     if found.height and int(found["charge"].max()) >= LARGEST * 10**SCALE:  # type: ignore[arg-type]
-        raise refuse_file("rates", "Interest outgrows what an amount can be.", "Check the rates and their units.")
+        raise too_large
     liability, computed = (from_units(pl.lit(found[name])) for name in ("basis", "charge"))
     return due.with_columns(liability=liability, computed=computed)
 
@@ -75,7 +80,7 @@ def charge_if(
     """
     rows = due.select(
         basis=units(pl.col(basis).fill_null(ZERO)),
-        rate=_rate(policy, rate).fill_null(0) * times,
+        rate=_rate(policy, rate) * times,
         hours=_hours() * per,
     )
     amount = from_units(pl.lit(charge_on(rows["basis"], rows["rate"], rows["hours"], policy)))
@@ -83,11 +88,11 @@ def charge_if(
 
 
 def _rate(policy: InterestPolicy, column: str = "rate") -> pl.Expr:
-    """The rate, times the hours that are charged."""
+    """The rate, times the hours that are charged; nothing where none is known."""
     hours = pl.when(pl.col("charge") == "opening_fee").then(1).otherwise(policy.period_hours)
-    return units(pl.col(column)) * hours.cast(_UNIT)
+    return units(pl.col(column)).fill_null(0) * hours.cast(_UNIT)
 
 
 def _hours() -> pl.Expr:
     """Hours that the rate is for."""
-    return pl.col("rate_unit").replace_strict(_HOURS, return_dtype=_UNIT)
+    return pl.col("rate_unit").replace_strict(_HOURS, return_dtype=_UNIT).fill_null(1)

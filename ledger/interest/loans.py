@@ -8,10 +8,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from ledger.columns import TIME
-from ledger.interest.columns import CHARGES
+from ledger.interest.columns import CHARGES, LATE
 from ledger.interest.comparison import Comparison, compared, with_assumed, with_lost_rows, with_recorded
 from ledger.interest.dues import with_charges, with_rates
-from ledger.interest.matching import LATE
 from ledger.interest.moments import HOUR
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import SCOPE, Rates
@@ -34,11 +33,11 @@ def reperform_rows(
     _refuse_unstated(rows, files)
     placed = _placed(rows, policy)
     told = placed.filter("is_placed", pl.struct("position", "slot", "charge").is_first_distinct())
+    in_force = rates or Rates.stated(rows)
     breaks = jumps = pl.Series(dtype=pl.UInt32)
     while True:
         due = _due(told, policy, breaks, jumps)
         known = with_recorded(due, _booked(placed, due), policy)
-        in_force = rates or Rates.stated(known)
         known = with_charges(with_lost_rows(with_assumed(with_rates(known, in_force, policy), policy), policy), policy)
         ends = _open_gaps(known).filter(~pl.col("number").is_in(jumps.implode()))
         if ends.is_empty():
@@ -88,9 +87,27 @@ def _placed(rows: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
             charge=charge,
             is_placed=is_due | policy.charges_first_period,
         )
+        .pipe(_several_loans)
         .sort("position", "slot", "number", maintain_order=True)
         .with_columns(total=pl.col("interest").sum().over("position", "slot", "charge"))
     )
+
+
+def _several_loans(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with loans of one instrument apart, the largest first: rows of one moment that state other liabilities.
+
+    A row whose liability is that of another one, or what that one leaves, is of the same loan charged once more.
+    """
+    ordered = rows.sort("position", "slot", "charge", "liability", descending=[False, False, False, True])
+    same = pl.struct("position", "slot", "charge").rle_id()
+    larger, liability = pl.col("liability").shift(1), pl.col("liability")
+    is_other = (larger != liability) & (larger != liability + pl.col("interest"))
+    ordered = ordered.with_columns(moment=same).with_columns(
+        other=(is_other & (pl.col("moment") == pl.col("moment").shift(1))).fill_null(value=False)
+    )
+    loan = pl.col("other").cast(pl.Int32).cum_sum().over("moment")
+    name = pl.when(loan > 0).then(pl.format("{} ({})", "position", loan + 1)).otherwise("position")
+    return ordered.with_columns(position=name).drop("moment", "other")
 
 
 def _due(told: pl.DataFrame, policy: InterestPolicy, breaks: pl.Series, jumps: pl.Series) -> pl.DataFrame:

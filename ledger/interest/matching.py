@@ -1,16 +1,13 @@
 """Which charge each of the exchange's rows is for: they name no position, and some come late, twice or for nothing."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
 from ledger.columns import TIME
+from ledger.interest.columns import LATE
 from ledger.interest.rows import ROWS_SCHEMA
-from ledger.money import ZERO
-
-LATE = timedelta(minutes=5)
-"""So much later than it is due a charge may be booked."""
 
 _LOAN = ["position", "currency"]
 
@@ -40,7 +37,7 @@ def coverage(rows: pl.DataFrame, begin: datetime | None, end: datetime | None) -
 
     That is from its first row to its last one, or the times asked for.
     """
-    spans = rows.drop_nulls("account").group_by("account", maintain_order=True)
+    spans = rows.drop_nulls(["account", "instrument"]).group_by("account", maintain_order=True)
     asked = {"covered_from": pl.lit(begin, TIME), "covered_to": pl.lit(end, TIME)}
     return spans.agg(
         covered_from=pl.coalesce(asked["covered_from"], pl.col("time").min()),
@@ -61,20 +58,20 @@ def matched(rows: pl.DataFrame, due: pl.DataFrame, path: pl.DataFrame) -> Matche
     """The rows put to the charges due (see `dues.dues`) of positions on a path (see `moments.liability_path`).
 
     A row is for the charge of its moment, or the one it comes a little late for; `of_position` may say of which
-    position. Where both positions of an account and instrument owe, a row is for the one whose liability is nearest to
-    what it states.
+    position. Where both positions of an account and instrument owe, see `_one_position`. `due` has its `liability` and
+    what is `computed` by the policy.
     """
     positions = path.select("position", "account", "instrument").unique(maintain_order=True)
     candidates = rows.join(positions, on=["account", "instrument"], maintain_order="left")
     if "of_position" in rows.columns:
         candidates = candidates.filter(pl.col("position") == pl.col("of_position")).drop("of_position")
-    numbered = due.select("position", "currency", "time", "level").with_row_index("due")
+    numbered = due.select("position", "currency", "time", owed="liability", fair="computed").with_row_index("due")
     exact = _of_the_moment(candidates, numbered)
-    late = candidates.join(exact, on=["number", "position"], how="anti", maintain_order="left")
+    late = candidates.join(exact, on="number", how="anti", maintain_order="left")
     found = pl.concat([exact, _a_little_late(late, numbered)])
     one = _one_position(found)
-    booked = one.filter(~pl.col("is_open")).drop("is_open", "level").sort("due", "number")
-    unclear = one.filter("is_open").drop("is_open", "level", "due").with_columns(cause=pl.lit("which_position"))
+    booked = one.filter(~pl.col("is_open")).drop("is_open").sort("due", "number")
+    unclear = one.filter("is_open").drop("is_open", "due").with_columns(cause=pl.lit("which_position"))
     rest = candidates.join(found, on="number", how="anti", maintain_order="left")
     return Matched(booked, pl.concat([_for_nothing(rest, path), unclear]).sort("number"))
 
@@ -98,13 +95,28 @@ def _a_little_late(candidates: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
 
 
 def _one_position(found: pl.DataFrame) -> pl.DataFrame:
-    """Each row with one position; `is_open` where two fit equally well."""
-    off = (pl.col("liability").fill_null(ZERO) - pl.col("level")).abs()
-    best = found.with_columns(off=off).filter(pl.col("off") == pl.col("off").min().over("number"))
-    several = pl.len().over("number") > 1
-    unstated = found.with_columns(several=several).filter("several", pl.col("liability").is_null())["number"].unique()
-    is_open = several | pl.col("number").is_in(unstated.implode())
-    return best.with_columns(is_open=is_open).unique("number", keep="first", maintain_order=True).drop("off")
+    """Each row with one position: whose liability is nearest to what it states, then whose charge is nearest.
+
+    Rows that fit several positions equally well go to one each, if there are as many; else each `is_open`.
+    """
+    off = (pl.coalesce(pl.col("liability"), "owed") - pl.col("owed")).abs()
+    near = found.with_columns(off=off, off_charge=(pl.col("interest") - pl.col("fair")).abs())
+    for distance in ("off", "off_charge"):
+        near = near.filter(pl.col(distance) == pl.col(distance).min().over("number"))
+    near = near.sort("number", "due").with_columns(
+        fits=pl.len().over("number"), first=pl.col("due").min().over("number")
+    )
+    tied = pl.struct("first", "fits", "interest", "liability")
+    near = near.with_columns(
+        place=pl.int_range(pl.len()).over("number"),
+        turn=(pl.col("number").rank("dense").over(tied) - 1).cast(pl.Int64),
+        rows=pl.col("number").n_unique().over(tied),
+    )
+    chosen = near.filter(pl.col("place") == pl.min_horizontal("turn", pl.col("fits") - 1))
+    is_open = (pl.col("fits") > 1) & (pl.col("rows") != pl.col("fits"))
+    return chosen.with_columns(is_open=is_open).drop(
+        "off", "off_charge", "fits", "first", "place", "turn", "rows", "owed", "fair"
+    )
 
 
 def _for_nothing(rows: pl.DataFrame, path: pl.DataFrame) -> pl.DataFrame:

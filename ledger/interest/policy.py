@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, PolicyError, refuse_file
 
@@ -32,12 +41,12 @@ class InterestPolicy(BaseModel):
         " each full hour), part_hour_rounds_up (each hour begun since the borrowing), rollover (each period completed"
         " since the borrowing)."
     )
-    compounding: bool = Field(description="Whether interest is charged on interest that was charged before.")
+    compounding: StrictBool = Field(description="Whether interest is charged on interest that was charged before.")
     rounding: Rounding = Field(description="How a charge is rounded: up, down, half_up or half_even.")
-    decimals: Annotated[int, Field(ge=4, le=18)] = Field(description="Decimals of a charge, 4 to 18.")
+    decimals: Annotated[StrictInt, Field(ge=4, le=18)] = Field(description="Decimals of a charge, 4 to 18.")
     source: str = Field(min_length=1, description="Where this is stated.")
     period_hours: Period = Field(default=1, description="Hours between charges.")
-    opening_fee: Annotated[Decimal, Field(ge=0, lt=1, max_digits=18, decimal_places=18)] = Field(
+    opening_fee: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=18)] = Field(
         default=Decimal(0), description="Share of what is borrowed that is charged at once."
     )
     rate_of: Literal["charge", "borrowing"] = Field(
@@ -47,6 +56,13 @@ class InterestPolicy(BaseModel):
         default="charge_first",
         description="Order of a charge and an event at the same moment: a loan repaid on the hour is charged, or not.",
     )
+
+    @field_validator("period_hours", mode="before")
+    @classmethod
+    def _is_a_whole_number(cls, value: object) -> object:
+        if type(value) is not int:
+            raise ValueError("give a whole number of hours")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "InterestPolicy":
@@ -93,8 +109,8 @@ def find_policy(choice: str) -> InterestPolicy:
 
     Raises PolicyError for a name that does not exist, BadInput that lists all that is wrong with a file.
     """
-    file, _, name = choice.partition(".toml")
-    if not choice.startswith(file + ".toml"):
+    file, dot, name = choice.rpartition(".toml")
+    if not dot or (name and not name.startswith(":")):
         return _named(shipped_policies(), choice, "shipped policies")
     path = Path(file + ".toml")
     try:
@@ -123,6 +139,9 @@ def read_policies(text: str, file: str) -> dict[str, InterestPolicy]:
         if not isinstance(fields, dict):
             problems.append((file, None, name, str(fields), "A policy is a table.", f"Put it under [{name}] ..."))
             continue
+        if "name" in fields:
+            problems.append((file, None, f"{name}.name", str(fields["name"]), "The field is not known.", _REMEDY))
+            continue
         try:
             found[name] = InterestPolicy(**{**fields, "name": name})
         except ValidationError as error:
@@ -138,13 +157,16 @@ def _problem(file: str, name: str, detail: dict[str, object]) -> tuple[object, .
     place = detail["loc"]
     field = ".".join(str(part) for part in place) if isinstance(place, tuple) else ""
     value = None if detail["type"] in ("missing", _MODEL_ERROR) else str(detail["input"])
-    known = ", ".join(key for key in InterestPolicy.model_fields if key != "name")
     if detail["type"] == "extra_forbidden":
-        return (file, None, f"{name}.{field}", value, "The field is not known.", f"Choose from: {known}.")
+        return (file, None, f"{name}.{field}", value, "The field is not known.", _REMEDY)
     if detail["type"] == "missing":
         return (file, None, f"{name}.{field}", None, "The field is required.", "Add it.")
     column = f"{name}.{field}" if field else name
-    return (file, None, column, value, f"{detail['msg']}.", "Mend it; the README lists every field.")
+    rule = str(detail["msg"]).removeprefix("Value error, ")
+    return (file, None, column, value, f"{rule[:1].upper()}{rule[1:]}.", "Mend it; the README lists every field.")
+
+
+_REMEDY = f"Choose from: {', '.join(key for key in InterestPolicy.model_fields if key != 'name')}."
 
 
 def _refusals(problems: list[tuple[object, ...]]) -> pl.DataFrame:

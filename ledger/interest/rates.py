@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from ledger.columns import TIME, schema
-from ledger.interest.columns import RATES
+from ledger.interest.columns import LATE, RATES
 from ledger.interest.stated_rates import exact_rates, in_likely_units
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 
@@ -26,48 +26,58 @@ class Rates:
         self._patterns = sorted((tuple(pattern) for pattern in named.unique().to_list()), reverse=True)
 
     @classmethod
-    def stated(cls, due: pl.DataFrame) -> "Rates":
-        """The rates that the exchange's rows state, each from its charge on; the first of a loan also before that.
+    def stated(cls, rows: pl.DataFrame) -> "Rates":
+        """The rates that the exchange's rows state (see `rows.ROWS_SCHEMA`): each from its hour on, the first always.
 
-        `due` has the columns SCOPE, `loan`, `time`, `stated_rate` and `stated_unit`, loan after loan. What is printed
-        in full may be a rounded quotient, and a rate far off those beside it may be in another unit: see
-        `stated_rates`.
+        What is printed in full may be a rounded quotient, and a rate far off those beside it may be in another unit:
+        see `stated_rates`.
         """
-        known = due.filter(pl.col("stated_rate").is_not_null())
-        exact = exact_rates(known["stated_rate"], known["stated_unit"])
-        rates = in_likely_units(exact.hstack(known.select("loan"))).drop("loan")
-        rows = known.select("time", *SCOPE).hstack(rates).sort("time", maintain_order=True)
-        rows = rows.unique(["time", *SCOPE], keep="first", maintain_order=True)
-        early = rows.unique(SCOPE, keep="first", maintain_order=True).with_columns(time=pl.lit(_BEGIN, TIME))
-        return cls(pl.concat([early, rows]).with_columns(row=pl.lit(None, pl.UInt32)), "rates of the interest rows")
+        known = rows.filter(pl.col("rate").is_not_null()).sort(*SCOPE, "time", maintain_order=True)
+        exact = exact_rates(known["rate"], known["unit"])
+        whose = known.select(loan=pl.struct(SCOPE).rle_id())
+        hour = pl.col("time").dt.truncate("1h")
+        since = known.select(*SCOPE, time=pl.when(pl.col("time") - hour <= LATE).then(hour).otherwise("time"))
+        rates = since.hstack(in_likely_units(exact.hstack(whose)).drop("loan"))
+        rates = rates.unique(["time", *SCOPE], keep="first", maintain_order=True)
+        early = rates.unique(SCOPE, keep="first", maintain_order=True).with_columns(time=pl.lit(_BEGIN, TIME))
+        columns = ["time", *SCOPE, "rate", "unit"]
+        every = pl.concat([early.select(columns), rates.select(columns)])
+        return cls(every.with_columns(row=pl.lit(None, pl.UInt32)), "the exchange's rows: give --rates")
 
     @classmethod
     def none(cls) -> "Rates":
         """A table without a rate."""
         return cls(pl.DataFrame(schema={**schema(RATES), "row": pl.UInt32}))
 
-    def in_force(self, loans: pl.DataFrame, loan: pl.Series, time: pl.Series, required: bool = True) -> pl.DataFrame:
-        """The rate for each row: its `rate`, `unit` and `rate_row`.
+    def in_force(
+        self, loans: pl.DataFrame, loan: pl.Series, time: pl.Series, required: pl.Series | None = None
+    ) -> pl.DataFrame:
+        """The rate for each row: its `rate`, `unit` and `rate_row`, empty where no rate is in force.
 
-        `loans` has a row per loan with the columns SCOPE, `loan` its number there for each row. Where no rate is in
-        force it raises BadInput, or gives nothing if none is `required`.
+        `loans` has a row per loan with the columns SCOPE, `loan` its number there for each row. Raises BadInput where
+        a rate is `required` (a mask) and none is in force.
         """
+        found = self._found(loans, loan, time)
+        if required is not None and (missing := required & found["rate"].is_null()).any():
+            raise BadInput(self._no_rate(loans, loan.filter(missing), time.filter(missing)))
+        return found
+
+    def _found(self, loans: pl.DataFrame, loan: pl.Series, time: pl.Series) -> pl.DataFrame:
+        nothing = self._rows.select(rate="rate_value", unit="unit", rate_row="rate_row").clear(time.len())
         if not self._patterns:
-            if required and time.len():
-                raise BadInput(self._no_rate(loans, loan, time))
-            return self._rows.select(rate="rate_value", unit="unit", rate_row="rate_row").clear(time.len())
+            return nothing
         groups, members = self._groups(loans)
         schedule = self._schedule(groups)
+        if schedule.is_empty():
+            return nothing
         changes = schedule["time"].unique().sort()
         width = changes.len() + 1
         keys = schedule["group"].cast(pl.Int64) * width + changes.search_sorted(schedule["time"]).cast(pl.Int64) + 1
         wanted = members.gather(loan).cast(pl.Int64) * width + changes.search_sorted(time, side="right").cast(pl.Int64)
         place = keys.search_sorted(wanted, side="right").cast(pl.Int64) - 1
         found = schedule.select("group", "rate", "unit", "rate_row")[place.clip(0)]
-        missing = (place < 0) | (found["group"] != members.gather(loan)) | found["rate"].is_null()
-        if required and missing.any():
-            raise BadInput(self._no_rate(loans, loan.filter(missing), time.filter(missing)))
-        return found.select(pl.when(~missing).then(name).alias(name) for name in ("rate", "unit", "rate_row"))
+        is_in_force = (place >= 0) & (found["group"] == members.gather(loan))
+        return found.select(pl.when(is_in_force).then(name).alias(name) for name in ("rate", "unit", "rate_row"))
 
     def _groups(self, loans: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         """The distinct sets of scopes that loans belong to, and which of them each loan has.
@@ -120,7 +130,7 @@ class Rates:
             .group_by(SCOPE, maintain_order=True)
             .agg(pl.col("time").min())
         )
-        who = pl.format("{} owed by {} {}", "currency", "account", "instrument")
+        who = pl.format("{} owed by {} {}", "currency", *(pl.col(name).fill_null("?") for name in SCOPE[:2]))
         return lacking.select(
             file=pl.lit(self._file),
             row=pl.lit(None, pl.UInt32),

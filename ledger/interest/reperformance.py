@@ -18,6 +18,7 @@ from ledger.interest.comparison import (
     without_due,
 )
 from ledger.interest.dues import dues, with_charges, with_rates
+from ledger.interest.loans import reperform_rows
 from ledger.interest.matching import coverage, matched, recorded_rows, with_account
 from ledger.interest.moments import liability_path, liability_rows, pieces
 from ledger.interest.policy import InterestPolicy
@@ -70,15 +71,18 @@ def reperform(
     order = order_of(events)
     plain = (events if order is None else events[order]).filter(pl.col("kind") != "interest")
     numbered = plain.with_columns(_NO_INPUT, row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    in_force = rates or Rates.stated(rows)
     together, before = numbered, None
     while True:
         ledger = ledger_of(replay_parts(together, policies), index, policies)
         path = liability_path(liability_rows(ledger, index), until, policy)
         due = covered(dues(path, policy), covers, rates is not None)
+        if rates is None:  # what a row states is its own rate, whenever that was agreed
+            due = due.with_columns(rate_time="time")
+        due = with_charges(with_rates(due, in_force, policy), policy)
         found = matched(rows, due, path)
-        due = with_recorded(due, found.booked, policy)
-        in_force = rates or Rates.stated(due)
-        due = with_lost_rows(with_assumed(with_rates(due, in_force, policy), policy), policy)
+        due = with_recorded(due.drop("liability", "computed"), found.booked, policy)
+        due = with_lost_rows(with_assumed(due, policy), policy)
         booked = _booked(due, found.booked)
         if before is not None and before.equals(booked):
             break
@@ -193,10 +197,17 @@ class Reperformance:
         """The rows of the exchange that belong to no position, and what must hold of them."""
         if self._rows is None:
             return {}, []
-        rest = _strange(self._rows)
-        return {"interest": rest.interest, "interest_causes": rest.causes}, comparison_checks(
-            rest.interest, rest.causes
-        )
+        # Loans of the whole account are no position's: their rows are compared by themselves.
+        of_account = pl.col("instrument").is_null() & pl.col("liability").is_not_null()
+        found = [without_due(_strange(self._rows.filter(~of_account)))]
+        whole = self._rows.filter(of_account).drop("number")
+        if whole.height:
+            found.append(reperform_rows(whole, self._policy, self._rates, {})[0])
+        frames = {
+            "interest": pl.concat([one.interest for one in found]),
+            "interest_causes": pl.concat([one.causes for one in found]),
+        }
+        return frames, comparison_checks(frames["interest"], frames["interest_causes"])
 
     @property
     def _last(self) -> Reperformed:
@@ -205,12 +216,11 @@ class Reperformance:
         return self._done
 
 
-def _strange(rows: pl.DataFrame) -> Comparison:
-    """Rows that belong to no position, as differences."""
-    named = rows.with_columns(
+def _strange(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that belong to no position, with a name and a cause."""
+    return rows.with_columns(
         position=pl.concat_str(pl.col("account", "instrument").fill_null("?"), pl.lit("?"), separator=":"),
         cause=pl.when(pl.col("account").is_null() & pl.col("instrument").is_not_null())
         .then(pl.lit("which_position"))
         .otherwise(pl.lit("no_position")),
     )
-    return without_due(named)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
+from ledger.columns import TIME
 from ledger.interest.accrual import Accrual
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import Rates
@@ -17,6 +18,8 @@ from ledger.interest.rows import read_interest_rows
 from ledger.interest.terms import Terms
 from ledger.policies import Policies
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
+
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class InterestStep(Protocol):
@@ -120,5 +123,10 @@ class InterestInput:
         if asked.rows is None:
             terms = Terms(asked.policy, self.rates or Rates.none(), until)
             return Accrual(terms, policies, asked.begin)
-        rows = self.rows if asked.rows else None
+        rows = self._in_period(as_at) if asked.rows else None
         return Reperformance(asked.policy, self.rates, rows, policies, until, asked.begin, as_at)
+
+    def _in_period(self, as_at: datetime | None) -> pl.DataFrame:
+        """The rows of the period that is asked for: of others nothing is said."""
+        begin = self.request.begin or _FIRST
+        return self.rows.filter(pl.col("time").is_between(pl.lit(begin, TIME), pl.lit(as_at or _LAST, TIME)))

@@ -73,9 +73,7 @@ def accrued(rows: pl.DataFrame, terms: Terms, moment: datetime) -> pl.DataFrame:
     basis = pl.col("owed") if policy.compounding else pl.col("owed") - pl.min_horizontal("owed", "unpaid")
     when = pl.col("spell") if policy.rate_of == "borrowing" else now
     places = pl.int_range(standing.height, dtype=pl.UInt32, eager=True)
-    rates = terms.rates.in_force(
-        standing.select(SCOPE), places, standing.select(when.alias("time")).to_series(), required=False
-    )
+    rates = terms.rates.in_force(standing.select(SCOPE), places, standing.select(when.alias("time")).to_series())
     parts = standing.select("position", "currency", basis=units(basis), elapsed=elapsed).hstack(rates)
     charge = charge_on(
         parts["basis"],

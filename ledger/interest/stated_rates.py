@@ -37,23 +37,23 @@ def exact_rates(rate: pl.Series, unit: pl.Series) -> pl.DataFrame:
 
 
 def in_likely_units(rates: pl.DataFrame) -> pl.DataFrame:
-    """The rates with the unit in which each is near to those before and after it, where in its own it is far off.
+    """The rates with the unit in which each is near to both beside it, where in its own it is far off both.
 
-    `rates` has `rate`, `unit` and `loan`, in order. Near is half to twice, far is five times: rates move from hour to
-    hour, but not 24-fold and back.
+    `rates` has `rate`, `unit` and `loan`, in order. Near is two thirds to three halves, far is twelve times: rates
+    move from hour to hour, but not 24-fold and back. The first and the last of a loan stay as they are.
     """
     value, hours = units(pl.col("rate")), pl.col("unit").replace_strict(UNITS, return_dtype=pl.Int128)
     found = rates.with_columns(value=value, hours=hours, likely=pl.col("unit"))
     beside = [(_beside("value", step), _beside("hours", step)) for step in (1, -1)]
-    far = pl.any_horizontal(_apart(pl.col("value"), pl.col("hours"), *other, times=5) for other in beside)
-    for unit, per in UNITS.items():
-        near = pl.all_horizontal(
-            ~_apart(pl.col("value"), pl.lit(per, pl.Int128), *other, times=2).fill_null(value=False) for other in beside
+    far = pl.all_horizontal(
+        _apart(pl.col("value"), pl.col("hours"), *other, share=(12, 1)).fill_null(value=False) for other in beside
+    )
+    for unit in ("hourly", "daily", "annual"):
+        per = pl.lit(UNITS[unit], pl.Int128)
+        near = pl.all_horizontal(~_apart(pl.col("value"), per, *other, share=(3, 2)) for other in beside)
+        found = found.with_columns(
+            likely=pl.when(far & near.fill_null(value=False)).then(pl.lit(unit, _UNIT)).otherwise("likely")
         )
-        likely = (
-            pl.when(far.fill_null(value=False) & near).then(pl.lit(unit)).otherwise(pl.col("likely").cast(pl.String))
-        )
-        found = found.with_columns(likely=likely.cast(_UNIT))
     return found.with_columns(unit="likely").drop("value", "hours", "likely")
 
 
@@ -62,7 +62,7 @@ def _beside(name: str, step: int) -> pl.Expr:
     return pl.when(pl.col("loan") == pl.col("loan").shift(step)).then(pl.col(name).shift(step))
 
 
-def _apart(value: pl.Expr, hours: pl.Expr, other: pl.Expr, other_hours: pl.Expr, times: int) -> pl.Expr:
-    """True where one rate an hour is more than so many times the other; empty where there is no other."""
-    mine, others = value * other_hours, other * hours
-    return (mine > others * times) | (others > mine * times)
+def _apart(value: pl.Expr, hours: pl.Expr, other: pl.Expr, other_hours: pl.Expr, share: tuple[int, int]) -> pl.Expr:
+    """True where one rate an hour is more than that share of the other; empty where there is no other."""
+    mine, others, (more, less) = value * other_hours, other * hours, share
+    return (mine * less > others * more) | (others * less > mine * more)
