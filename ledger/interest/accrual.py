@@ -49,10 +49,9 @@ def accrue(events: pl.DataFrame, index: pl.DataFrame, policies: Policies, terms:
         decisive = path.select(*_DECISIVE, owes=pl.col("owed") > 0)
         if seen is not None and seen.equals(decisive):
             break
-        seen, due = (
-            decisive,
-            with_charges(with_rates(dues(path, terms.policy), terms.rates, terms.policy), terms.policy),
-        )
+        # A path that is not right yet may lack a rate that is never needed.
+        due = with_rates(dues(path, terms.policy), terms.rates, terms.policy, required=False)
+        due, seen = with_charges(due, terms.policy), decisive
         together = interleave(numbered, _sums(due))
     with_rates(due.drop("rate", "rate_unit", "rate_row"), terms.rates, terms.policy)  # refuses what is missing
     charged = due.with_row_index("row", offset=number + 1).filter(pl.col("computed") > 0)
