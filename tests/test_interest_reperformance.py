@@ -258,6 +258,15 @@ def test_a_row_a_little_late_is_for_its_hour_and_one_later_is_not(tmp_path):
     assert frames["interest"].select("status", "cause").rows() == [("agrees", None), ("extra", "charged_between")]
 
 
+@pytest.mark.parametrize("last", ["2024-05-01T02:59:59.997Z", "2024-05-01T03:00:00.250Z"])
+def test_a_row_some_milliseconds_off_is_for_its_hour(tmp_path, last):
+    rows = chain(HOURS[1:4])
+    rows[2]["time"] = last
+    frames = books(tmp_path, [fill("2024-05-01T00:10:00Z", "BTC", "1")], rows)
+    assert frames["interest"]["status"].to_list() == ["agrees"] * 3
+    assert alone(tmp_path / "rows.csv").interest["status"].to_list() == ["agrees"] * 3
+
+
 def test_nothing_is_compared_outside_the_rows(tmp_path):
     rows = [charge(HOURS[5], "20000.0800001200000801"), charge(HOURS[6], "20000.1000002000002002")]
     frames = books(tmp_path, [fill("2024-05-01T00:10:00Z", "BTC", "1")], rows)

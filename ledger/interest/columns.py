@@ -11,7 +11,8 @@ from ledger.money import MONEY
 UNITS = {"hourly": 1, "4-hourly": 4, "daily": 24, "annual": 8760}
 """Hours that a rate of each unit is for: rules.md 3 [V]; four hours are a rollover period."""
 LATE = timedelta(minutes=5)
-"""So much later than it is due a charge may be booked."""
+EARLY = timedelta(seconds=5)
+"""So much later, or earlier, than it is due a charge may be booked."""
 RATE_UNITS = (*UNITS, "once")
 CHARGES = ("period", "first_period", "opening_fee")
 STATUSES = ("accrued", "agrees", "follows", "differs", "missing", "extra", "duplicate", "unattributed")

@@ -6,7 +6,7 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.interest.causes import cause_of_charge, summed
-from ledger.interest.columns import INTEREST, LATE
+from ledger.interest.columns import EARLY, INTEREST, LATE
 from ledger.interest.dues import charge_if, with_charges
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import Rates
@@ -77,7 +77,7 @@ def covered(due: pl.DataFrame, coverage: pl.DataFrame, has_rates: bool) -> pl.Da
     found = due.join(coverage, on="account", how="left" if has_rates else "inner", maintain_order="left")
     since, to = pl.col("covered_from"), pl.col("covered_to")
     return (
-        found.filter(to.is_null() | (pl.col("time") <= to))
+        found.filter(to.is_null() | (pl.col("time") <= to + EARLY))
         .with_columns(is_covered=(pl.col("time") >= since - LATE).fill_null(value=False))
         .drop("covered_from", "covered_to")
     )

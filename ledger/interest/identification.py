@@ -11,7 +11,7 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.interest.causes import other_roundings
-from ledger.interest.columns import INTEREST_FITS, LATE, RATE_UNITS, UNITS
+from ledger.interest.columns import EARLY, INTEREST_FITS, LATE, RATE_UNITS, UNITS
 from ledger.interest.comparison import Comparison
 from ledger.interest.dues import charge_if
 from ledger.interest.policy import PERIODS, InterestPolicy, shipped_policies
@@ -93,9 +93,9 @@ def _rhythm(due: pl.DataFrame, policy: InterestPolicy) -> int:
 
 
 def _hours(due: pl.DataFrame) -> Iterator[Try]:
-    """Rows booked at a full hour, or a little later."""
+    """Rows booked at a full hour, or a little off it."""
     booked = due["booked"].drop_nulls()
-    late = booked - booked.dt.truncate("1h")
+    late = booked - (booked + EARLY).dt.truncate("1h")
     at_hours = int((late <= LATE).sum())
     yield "timing", "at full hours", at_hours, booked.len()
     yield "timing", "between full hours", booked.len() - at_hours, booked.len()

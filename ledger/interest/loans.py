@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ledger.columns import TIME
-from ledger.interest.columns import CHARGES, LATE
+from ledger.interest.columns import CHARGES, EARLY, LATE
 from ledger.interest.comparison import Comparison, compared, with_assumed, with_lost_rows, with_recorded
 from ledger.interest.dues import with_charges, with_rates
 from ledger.interest.moments import HOUR
@@ -74,7 +74,7 @@ def _placed(rows: pl.DataFrame, policy: InterestPolicy) -> pl.DataFrame:
     """
     period = policy.period_hours * HOUR
     on_clock = pl.lit(not policy.counts_from_borrowing)
-    slot = (pl.col("time").to_physical() // period * period).cast(TIME)
+    slot = ((pl.col("time") + EARLY).to_physical() // period * period).cast(TIME)
     is_due = pl.when(on_clock).then(pl.col("time") - slot <= LATE).otherwise(pl.lit(value=True))
     charge = pl.when(is_due).then(pl.lit("period", _CHARGE)).otherwise(pl.lit("first_period", _CHARGE))
     return (

@@ -1,12 +1,13 @@
 """Which charge each of the exchange's rows is for: they name no position, and some come late, twice or for nothing."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 import polars as pl
 
 from ledger.columns import TIME
-from ledger.interest.columns import LATE
+from ledger.interest.columns import EARLY, LATE
 from ledger.interest.rows import ROWS_SCHEMA
 
 _LOAN = ["position", "currency"]
@@ -30,6 +31,11 @@ def with_account(rows: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     holders = holders.filter(pl.col("only").list.len() == 1).with_columns(pl.col("only").list.first())
     found = rows.join(holders, on="instrument", how="left", maintain_order="left")
     return found.with_columns(account=pl.coalesce("account", "only")).drop("only")
+
+
+def last_moment(last: datetime) -> datetime:
+    """Up to when rows tell what was charged: the last one, or the full hour it is a little before."""
+    return max(last, (last + EARLY).replace(minute=0, second=0, microsecond=0))
 
 
 def coverage(rows: pl.DataFrame, begin: datetime | None, end: datetime | None) -> pl.DataFrame:
@@ -57,7 +63,7 @@ def recorded_rows(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
 def matched(rows: pl.DataFrame, due: pl.DataFrame, path: pl.DataFrame) -> Matched:
     """The rows put to the charges due (see `dues.dues`) of positions on a path (see `moments.liability_path`).
 
-    A row is for the charge of its moment, or the one it comes a little late for; `of_position` may say of which
+    A row is for the charge of its moment, or one a little before or after it; `of_position` may say of which
     position. Where both positions of an account and instrument owe, see `_one_position`. `due` has its `liability` and
     what is `computed` by the policy.
     """
@@ -68,7 +74,9 @@ def matched(rows: pl.DataFrame, due: pl.DataFrame, path: pl.DataFrame) -> Matche
     numbered = due.select("position", "currency", "time", owed="liability", fair="computed").with_row_index("due")
     exact = _of_the_moment(candidates, numbered)
     late = candidates.join(exact, on="number", how="anti", maintain_order="left")
-    found = pl.concat([exact, _a_little_late(late, numbered)])
+    after = _a_little_off(late, numbered, "backward", LATE)
+    early = late.join(after, on="number", how="anti", maintain_order="left")
+    found = pl.concat([exact, after, _a_little_off(early, numbered, "forward", EARLY)])
     one = _one_position(found)
     booked = one.filter(~pl.col("is_open")).drop("is_open").sort("due", "number")
     unclear = one.filter("is_open").drop("is_open", "due").with_columns(cause=pl.lit("which_position"))
@@ -87,9 +95,17 @@ def _of_the_moment(candidates: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _a_little_late(candidates: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
+def _a_little_off(
+    candidates: pl.DataFrame, due: pl.DataFrame, strategy: Literal["backward", "forward"], by: timedelta
+) -> pl.DataFrame:
+    """Rows booked a little after (`backward`) or before a charge is due."""
     found = candidates.sort("time", maintain_order=True).join_asof(
-        due.sort("time", maintain_order=True), on="time", by=_LOAN, tolerance=LATE, check_sortedness=False
+        due.sort("time", maintain_order=True),
+        on="time",
+        by=_LOAN,
+        tolerance=by,
+        strategy=strategy,
+        check_sortedness=False,
     )
     return found.filter(pl.col("due").is_not_null())
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from ledger.columns import TIME, schema
-from ledger.interest.columns import LATE, RATES
+from ledger.interest.columns import EARLY, LATE, RATES
 from ledger.interest.stated_rates import exact_rates, in_likely_units
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 
@@ -35,7 +35,7 @@ class Rates:
         known = rows.filter(pl.col("rate").is_not_null()).sort(*SCOPE, "time", maintain_order=True)
         exact = exact_rates(known["rate"], known["unit"])
         whose = known.select(loan=pl.struct(SCOPE).rle_id())
-        hour = pl.col("time").dt.truncate("1h")
+        hour = (pl.col("time") + EARLY).dt.truncate("1h")
         since = known.select(*SCOPE, time=pl.when(pl.col("time") - hour <= LATE).then(hour).otherwise("time"))
         rates = since.hstack(in_likely_units(exact.hstack(whose)).drop("loan"))
         rates = rates.unique(["time", *SCOPE], keep="first", maintain_order=True)

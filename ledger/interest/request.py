@@ -10,6 +10,7 @@ import polars as pl
 
 from ledger.columns import TIME
 from ledger.interest.accrual import Accrual
+from ledger.interest.matching import last_moment
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.rates import Rates
 from ledger.interest.rates_file import read_rates
@@ -118,7 +119,7 @@ class InterestInput:
     def step(self, policies: Policies, last_event: datetime, as_at: datetime | None) -> InterestStep:
         """The step of the run, for charges up to `as_at`, or else as far as the rows go, or the events."""
         last = self.rows["time"].max() if self.rows.height else None
-        until = as_at or (last if isinstance(last, datetime) else last_event)
+        until = as_at or (last_moment(last) if isinstance(last, datetime) else last_event)
         asked = self.request
         if asked.rows is None:
             terms = Terms(asked.policy, self.rates or Rates.none(), until)

@@ -14,7 +14,7 @@ from ledger.interest.checks import comparison_checks
 from ledger.interest.comparison import Comparison
 from ledger.interest.identification import Identified, identify
 from ledger.interest.loans import reperform_rows
-from ledger.interest.matching import coverage, recorded_rows, with_account
+from ledger.interest.matching import coverage, last_moment, recorded_rows, with_account
 from ledger.interest.policy import InterestPolicy
 from ledger.interest.reperformance import reperform
 from ledger.interest.request import InterestRequest
@@ -67,7 +67,9 @@ def identify_files(request: InterestRequest, events: Sequence[Path], policies: P
         raise refuse_file(str(events[0]), "There is no interest to look at.", "Give the exchange's rows of interest.")
 
     def compare(policy: InterestPolicy) -> tuple[Comparison, pl.DataFrame]:
-        done = reperform(placed, index, rows, policies, policy=policy, rates=read.rates, until=until, covers=covers)
+        done = reperform(
+            placed, index, rows, policies, policy=policy, rates=read.rates, until=last_moment(until), covers=covers
+        )
         return done.comparison, done.due
 
     return identify(compare, request.policy, has_events=True)
