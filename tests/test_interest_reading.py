@@ -513,3 +513,12 @@ def test_half_characters_are_refused_and_can_be_shown(tmp_path: Path, text: str)
     with pytest.raises(BadInput) as caught:
         read_marks(path)
     assert caught.value.refusals.write_csv()
+
+
+def test_rows_whose_sums_could_leave_the_money_type_are_refused(tmp_path):
+    file = tmp_path / "rows.csv"
+    many = [f"2024-05-01T00:00:{second:02}Z,USDT,{9 * 10**16}" for second in range(60)] * 20
+    file.write_text("\n".join(["time,currency,interest", *many]))
+    with pytest.raises(BadInput) as refused:
+        read_interest_rows([file])
+    assert "10^20" in refused.value.refusals["rule"].item()

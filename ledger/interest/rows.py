@@ -5,6 +5,7 @@ Each feed is one description below; no other module knows an exchange's names.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from ledger.columns import schema
 from ledger.events import RULES
 from ledger.interest.columns import INTEREST_ROWS
 from ledger.interest.feeds import NO_UNIT, Feed, FeedRows, canonical, read_feed
-from ledger.money import MONEY
+from ledger.money import INTEGER_DIGITS, MONEY, ZERO
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Rule
 
@@ -183,8 +184,21 @@ def read_interest_rows(paths: Sequence[Path], account: str | None = None) -> Int
     )
     if refusals.height:
         raise BadInput(refusals)
+    _refuse_too_large(rows, paths)
     once = _once(rows).sort("time", "input", "row")
     return InterestRows(once, sum(part.left_out for part in parts), rows.height - once.height)
+
+
+def _refuse_too_large(rows: pl.DataFrame, paths: Sequence[Path]) -> None:
+    """Refuse rows whose sums could leave the money type: grouped sums would wrap around in silence."""
+    sizes = rows.select(pl.max_horizontal("interest", "liability").fill_null(ZERO)).to_series()
+    largest = sizes.max()
+    if not isinstance(largest, Decimal) or int(largest) * rows.height < 10**INTEGER_DIGITS:
+        return
+    row = rows.row(sizes.arg_max() or 0, named=True)
+    rule = "The amounts of all rows must sum to less than 10^20; this is the largest."
+    cells = (str(paths[row["input"] - 1]), row["row"], None, f"{largest:f}", rule, "Check its unit.")
+    raise BadInput(pl.DataFrame([cells], schema=REFUSAL_SCHEMA, orient="row"))
 
 
 def _contradictions(rows: pl.DataFrame, paths: Sequence[Path], parts: Sequence[FeedRows]) -> pl.DataFrame:
