@@ -16,11 +16,11 @@ from ledger.money import MONEY
 TIME = pl.Datetime("us", "UTC")
 FLAG = pl.Int8
 
-KINDS = ("fill", "interest", "margin", "leverage", "liquidation")
+KINDS = ("fill", "interest", "margin", "leverage", "liquidation", "opening", "adjustment")
 SIDES = ("buy", "sell")
 MODES = ("old", "new")
 DIRECTIONS = ("long", "short")
-ACTIONS = ("open", "increase", "reduce", "close", "leftover", "interest", "margin", "leverage")
+ACTIONS = ("open", "increase", "reduce", "close", "leftover", "interest", "margin", "leverage", "adjustment")
 ACCOUNTS = (
     "account",
     "assets",
@@ -30,6 +30,8 @@ ACCOUNTS = (
     "fees",
     "insurance_fund",
     "counterparty",
+    "brought_forward",
+    "adjustments",
 )
 HOW_CLOSED = ("open", "closed", "reversed", "liquidated")
 
@@ -80,10 +82,23 @@ EVENTS = (
     Column("instrument", pl.String, "", "Base and quote currency, for example BTC-USDT.", "canonical events"),
     Column("mode", pl.Enum(MODES), "", "Isolated-margin mode: old or new.", "rules 1 [O]"),
     Column("margin_currency", pl.String, "", "Currency of the margin: base, quote or the code.", "rules 1 [O]"),
-    Column("kind", pl.Enum(KINDS), "", "fill, interest, margin, leverage or liquidation.", "canonical events"),
-    Column("side", pl.Enum(SIDES), "", "buy or sell; of fills and liquidations.", "canonical events"),
-    Column("quantity", MONEY, "base", "Base quantity of the fill.", "canonical events"),
-    Column("price", MONEY, "quote per base", "Fill price.", "canonical events"),
+    Column(
+        "kind",
+        pl.Enum(KINDS),
+        "",
+        "fill, interest, margin, leverage, liquidation, opening (balance) or adjustment.",
+        "canonical events",
+    ),
+    Column("side", pl.Enum(SIDES), "", "buy or sell; of an opening balance, buy is long.", "canonical events"),
+    Column("quantity", MONEY, "base", "Base quantity of the fill; base leg of an opening balance.", "canonical events"),
+    Column("price", MONEY, "quote per base", "Fill price; entry price of an opening balance.", "canonical events"),
+    Column(
+        "value",
+        MONEY,
+        "quote",
+        "Quote value as it was booked; empty: quantity x price. Quote leg of an opening balance.",
+        "rules 9 [D]",
+    ),
     Column("fee", MONEY, "fee_currency", "Fee paid; a rebate is negative.", "rules 2 [V]"),
     Column("fee_currency", pl.String, "", "Currency of the fee.", "rules 2 [V]"),
     Column("leverage", MONEY, "times", "Leverage; kept until another one is stated.", "rules 2, 5"),
@@ -98,10 +113,11 @@ EVENTS = (
         "amount",
         MONEY,
         "currency",
-        "Interest charged, margin added (negative: taken out), or a fill's recorded initial margin.",
+        "Interest charged, margin added (negative: taken out), a fill's recorded initial margin, or an adjustment.",
         "rules 2, 3, 5",
     ),
     Column("currency", pl.String, "", "Currency of the amount.", "canonical events"),
+    Column("reason", pl.String, "", "Reason code of a manual adjustment; empty for all else.", "canonical events"),
 )
 
 _LEG = "above zero an asset, below zero a liability"
@@ -128,6 +144,7 @@ LEDGER = (
     Column("input", pl.UInt16, "", "Input file, as numbered in the inputs frame.", "event"),
     Column("row", pl.UInt32, "", "Row of that file.", "event"),
     Column("kind", pl.Enum(KINDS), "", "Kind of the event.", "event"),
+    Column("reason", pl.String, "", "Reason code of a manual adjustment.", "event"),
     Column("action", pl.Enum(ACTIONS), "", "What the part did to the position.", "rules 2"),
     Column(
         "direction",

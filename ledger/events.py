@@ -19,8 +19,10 @@ from ledger.rules import Rule
 REQUIRED = ("time", "event_id", "account", "instrument", "mode", "margin_currency", "kind")
 """Columns that a file must have and a row must fill. The others may be absent, which is the same as empty."""
 
-TRADES = ("fill", "liquidation")
+TRADES = ("fill", "liquidation", "opening")
+"""Kinds that move both legs. An opening balance has the shape of a fill."""
 
+_ON_A_LEG = ("interest", "adjustment")
 _CODE = "[A-Z0-9]{1,20}"
 _FIRST, _LAST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 
@@ -76,12 +78,12 @@ def _bounded(column: str) -> Rule:
     )
 
 
-def _positive(column: str) -> Rule:
+def _positive(column: str, unless: pl.Expr | None = None) -> Rule:
     return Rule(
         column,
         f"A {column} is above zero.",
         "Give what was traded, without a sign; the side says the direction.",
-        pl.col(column) > 0,
+        (pl.col(column) > 0) if unless is None else unless | (pl.col(column) > 0),
     )
 
 
@@ -137,6 +139,7 @@ RULES: Mapping[str, Rule] = {
     "leverage_is_bounded": _bounded("leverage"),
     "amount_is_bounded": _bounded("amount"),
     "quantity_is_positive": _positive("quantity"),
+    "value_is_positive": _positive("value", unless=_kind == "opening"),
     "price_is_positive": _positive("price"),
     "leverage_is_at_least_one": Rule(
         "leverage", "A leverage is at least 1.", "State the leverage of the position.", pl.col("leverage") >= 1
@@ -146,16 +149,21 @@ RULES: Mapping[str, Rule] = {
     "side_is_needed": _needed("side", TRADES),
     "quantity_is_needed": _needed("quantity", TRADES),
     "price_is_needed": _needed("price", TRADES),
+    "value_is_needed": _needed("value", ("opening",)),
     "leverage_is_needed": _needed("leverage", ("leverage",)),
-    "amount_is_needed": _needed("amount", ("interest", "margin")),
-    "currency_is_needed": _needed("currency", ("interest",)),
+    "amount_is_needed": _needed("amount", ("interest", "margin", "opening", "adjustment")),
+    "currency_is_needed": _needed("currency", ("interest", "adjustment")),
+    "reason_is_needed": _needed("reason", ("adjustment",)),
+    "reason_is_plain": _plain("reason"),
     "side_is_unused": _unused("side", TRADES),
     "quantity_is_unused": _unused("quantity", TRADES),
     "price_is_unused": _unused("price", TRADES),
-    "fee_is_unused": _unused("fee", TRADES, _fee == 0),
-    "fee_currency_is_unused": _unused("fee_currency", TRADES),
-    "leverage_is_unused": _unused("leverage", ("fill", "leverage")),
-    "reduce_only_is_unused": _unused("reduce_only", TRADES, ~pl.col("reduce_only")),
+    "value_is_unused": _unused("value", TRADES),
+    "fee_is_unused": _unused("fee", ("fill", "liquidation"), _fee == 0),
+    "fee_currency_is_unused": _unused("fee_currency", ("fill", "liquidation")),
+    "leverage_is_unused": _unused("leverage", ("fill", "leverage", "opening")),
+    "reduce_only_is_unused": _unused("reduce_only", ("fill", "liquidation"), ~pl.col("reduce_only")),
+    "booked_value_is_bounded": _bounded("value"),
     "value_is_bounded": Rule(
         "price",
         f"Quantity times price has at most {LARGEST_DIGITS} digits before the point.",
@@ -167,7 +175,7 @@ RULES: Mapping[str, Rule] = {
         "Quantity times price is above zero when rounded to 18 decimals.",
         "Check the units of quantity and price.",
         # at most the real value, zero when that is, and never too large for the type
-        pl.min_horizontal(_quantity.abs(), _ONE) * pl.min_horizontal(_price.abs(), _ONE) > 0,
+        (_kind == "opening") | (pl.min_horizontal(_quantity.abs(), _ONE) * pl.min_horizontal(_price.abs(), _ONE) > 0),
     ),
     "fee_has_currency": Rule(
         "fee_currency",
@@ -182,25 +190,25 @@ RULES: Mapping[str, Rule] = {
         pl.when(_is_base(pl.col("fee_currency")))
         .then(_fee.abs() < _quantity)
         .when(_is_quote(pl.col("fee_currency")))
-        .then(_fee.abs() < _value()),
+        .then(_fee.abs() < pl.coalesce("value", _value())),
     ),
     "amount_is_not_negative": Rule(
         "amount",
-        "Interest, a recorded initial margin and a liquidation's residual are not negative.",
-        "Give its size; only a margin or leverage event may take margin out.",
-        _kind.is_in(("margin", "leverage")) | (_amount >= 0),
+        "Interest, a recorded or opening margin and a liquidation's residual are not negative.",
+        "Give its size; only a margin or leverage event or an adjustment may take something out.",
+        _kind.is_in(("margin", "leverage", "adjustment")) | (_amount >= 0),
     ),
     "interest_is_in_pair": Rule(
         "currency",
-        "Interest is charged in one of the instrument's two currencies.",
-        "Name the currency of the liability.",
-        (_kind != "interest") | _in_pair(_currency),
+        "Interest and adjustments are in one of the instrument's two currencies.",
+        "Name the currency of the leg.",
+        ~_kind.is_in(_ON_A_LEG) | _in_pair(_currency),
     ),
     "amount_is_in_margin_currency": Rule(
         "currency",
-        "An amount other than interest is in the margin currency.",
+        "An amount other than interest or an adjustment is in the margin currency.",
         "Convert it, mend the currency, or leave the currency empty.",
-        (_kind == "interest") | (_currency == _margin_currency),
+        _kind.is_in(_ON_A_LEG) | (_currency == _margin_currency),
     ),
 }
 """Every rule of a row that needs no other row."""

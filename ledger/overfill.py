@@ -14,7 +14,7 @@ _AMOUNTS = ("quantity", "value", "fee")
 SPLIT_READS = (
     *_AMOUNTS,
     "price",
-    "interest",
+    "booked",
     "margin_is_base",
     "is_trade",
     "never_opens",

@@ -27,6 +27,9 @@ def posting_amounts(ledger: pl.DataFrame | pl.LazyFrame, positions: pl.DataFrame
     bought = pl.when(pl.col("side") == "buy").then("quantity").otherwise(-pl.col("quantity")).fill_null(ZERO)
     paid = pl.when(pl.col("side") == "buy").then("value").otherwise(-pl.col("value")).fill_null(ZERO)
     third = pl.when(in_base | in_quote).then(ZERO).otherwise(fee)
+    opens, adjusts = pl.col("kind") == "opening", pl.col("kind") == "adjustment"
+    traded = {"base": -bought, "quote": paid}
+    margin_change = pl.col("margin_closing") - pl.col("margin_opening")
     return known.select(
         *_KEYS,
         "base_currency",
@@ -37,13 +40,15 @@ def posting_amounts(ledger: pl.DataFrame | pl.LazyFrame, positions: pl.DataFrame
         **{
             "account@base": pl.col("account_base"),
             "account@quote": pl.col("account_quote"),
-            "margin@margin": pl.col("margin_closing") - pl.col("margin_opening"),
+            "margin@margin": margin_change,
             "interest@base": pl.when(long).then(ZERO).otherwise(interest),
             "interest@quote": pl.when(long).then(interest).otherwise(ZERO),
             "fees@base": pl.when(in_base).then(fee).otherwise(ZERO),
             "fees@quote": pl.when(in_quote).then(fee).otherwise(ZERO),
-            "counterparty@base": -bought,
-            "counterparty@quote": paid,
+            **{f"counterparty@{leg}": pl.when(opens).then(ZERO).otherwise(traded[leg]) for leg in traded},
+            **{f"brought_forward@{leg}": pl.when(opens).then(traded[leg]).otherwise(ZERO) for leg in traded},
+            "brought_forward@margin": pl.when(opens).then(-margin_change).otherwise(ZERO),
+            **{f"adjustments@{leg}": pl.when(adjusts).then(-pl.col(f"{leg}_change")).otherwise(ZERO) for leg in traded},
             "insurance_fund@margin": pl.col("insurance_fund"),
             "account@third": -third,
             "fees@third": third,
@@ -62,7 +67,7 @@ def _part_of(leg: str, account: str) -> pl.Expr:
 
 def imbalances(amounts: pl.DataFrame) -> pl.DataFrame:
     """What each event part lacks to balance, per leg: columns `base`, `quote`, `third`; all zero when it balances."""
-    in_margin = pl.col("margin@margin") + pl.col("insurance_fund@margin")
+    in_margin = pl.sum_horizontal(column for column in amounts.columns if column.endswith("@margin"))
     margin_is_base = pl.col("margin_currency") == pl.col("base_currency")
     legs = {
         leg: pl.sum_horizontal(column for column in amounts.columns if column.endswith(f"@{leg}"))

@@ -40,7 +40,7 @@ def in_parts(flows: pl.DataFrame, path: pl.DataFrame) -> pl.DataFrame:
         increases=is_trade & (before != 0) & ((before < 0) == (pl.col("settlement_flow") < 0)),
         is_leftover=pl.lit(value=False),
     )
-    crossed, whole = known.filter("is_split"), flows.with_columns(cost=pl.col("value"))
+    crossed, whole = known.filter("is_split"), flows
     if crossed.is_empty():
         return beside_events(known.select(_PATH), whole)
     parts = split_fills(beside_events(crossed, flows.select(SPLIT_READS))).select(*_PATH, *_OF_PART).collect()
@@ -86,7 +86,7 @@ def with_margin(parts: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(
             episode=pl.col("opened") - pl.when(first_part).then(pl.col("opened") - pl.col("opens")).forward_fill(),
-            margin_formula=pl.when("posts").then(
+            margin_formula=pl.when(pl.col("posts") & ~_IS_OPENING).then(
                 pl.when("margin_is_base").then("quantity").otherwise("value") / pl.col("leverage")
             ),
         )
@@ -136,7 +136,11 @@ def ledger_of(parts: pl.DataFrame, positions: pl.DataFrame, policies: Policies) 
             price=pl.when("is_trade").then("price"),
             fee=pl.when("is_trade").then("fee"),
             insurance_fund=insured,
-            to_account=pl.when(closes).then(back - insured).otherwise(-pl.col("margin_kept")),
+            to_account=pl.when(closes)
+            .then(back - insured)
+            .when(~_IS_OPENING)
+            .then(-pl.col("margin_kept"))
+            .otherwise(ZERO),
             realised_pnl=pl.when(closes).then("result_life"),
             base_released=pl.when(closes & margin_is_base).then("base_life").otherwise(ZERO),
             quote_released=pl.when(closes & ~margin_is_base).then("quote_life").otherwise(ZERO),
@@ -155,6 +159,7 @@ def ledger_of(parts: pl.DataFrame, positions: pl.DataFrame, policies: Policies) 
 
 
 _BALANCES = ("base", "quote", "margin")
+_IS_OPENING = pl.col("kind") == "opening"
 
 
 def _opening(balance: str) -> pl.Expr:

@@ -53,6 +53,24 @@ _RULES = (
         _is("liquidation") & _FLAT & ~pl.col("is_leftover"),
     ),
     SequenceRule(
+        "kind",
+        "An opening balance starts a position; there is one already.",
+        "Remove it, or the events before it.",
+        _is("opening") & ~_FLAT & (pl.col("part") == 1),
+    ),
+    SequenceRule(
+        "kind",
+        "An opening balance has something to settle: in the currency that is not the margin's, the leg is not zero.",
+        "Give both legs as the exchange states them, or leave the row out.",
+        _is("opening") & _FLAT & (pl.col("settlement_after") == 0),
+    ),
+    SequenceRule(
+        "amount",
+        "An adjustment changes an open position's balances; it cannot close or turn it.",
+        "Post the fill that does, with a reason.",
+        _is("adjustment") & ~_FLAT & (pl.col("settlement_before").sign() != pl.col("settlement_after").sign()),
+    ),
+    SequenceRule(
         "side",
         "A reduce-only fill or a liquidation must go against the position.",
         "Turn the side round, or clear reduce_only if the fill increased the position.",
@@ -60,9 +78,9 @@ _RULES = (
     ),
     SequenceRule(
         "kind",
-        "Interest and margin belong to an open position.",
+        "Interest, margin and adjustments belong to an open position.",
         "Include the fills that opened the position (at the same time, the order of the files decides), or remove it.",
-        _is("interest", "margin") & _FLAT,
+        _is("interest", "margin", "adjustment") & _FLAT,
     ),
     SequenceRule(
         "amount",

@@ -19,7 +19,7 @@ DEFAULTS = {
 OPENING_SIDE = {"long": "buy", "short": "sell"}
 ZERO = Fraction(0)
 STATE = ("position", "episode", "event_number", "direction", "leverage")
-EVENT = ("time", "event_id", "input", "row", "kind", "mode", "side", "price", "fee_currency")
+EVENT = ("time", "event_id", "input", "row", "kind", "reason", "mode", "side", "price", "fee_currency")
 
 
 class RefusedError(Exception):

@@ -40,6 +40,7 @@ LAST = {
     "fee_currency": "USDC",
 }
 ETHER = {"instrument": "ETH-BTC", "mode": "old", "margin_currency": "base", "account": "sub-account"}
+OPENING = {"side": "buy", "quantity": "2", "price": "500.25", "value": "1000.5", "amount": "0"}
 PAID, TAKEN = "20000966.0227737993648251", "-20000966.0227737993648251"
 RECORDS = [
     record(
@@ -73,6 +74,8 @@ RECORDS = [
         fee="-0.000000000000000001",
         reduce_only="1",
     ),
+    record("2024-05-01T12:00:05Z", "a7", "opening", **{**OPENING, "value": "-1000.5"}, leverage="5"),
+    record("2024-05-01T12:00:06Z", "a8", "adjustment", amount="-1e-8", currency="BTC", reason="=ROUNDING 1"),
 ]
 
 
@@ -106,13 +109,13 @@ def events(tmp_path: Path) -> pl.DataFrame:
 
 def test_a_csv_file_becomes_typed_events(events: pl.DataFrame) -> None:
     assert events.schema == EVENTS_SCHEMA
-    assert events["row"].to_list() == [2, 3, 4, 5, 6, 7]
+    assert events["row"].to_list() == [2, 3, 4, 5, 6, 7, 8, 9]
     assert events["input"].unique().to_list() == [7]
-    assert events["margin_currency"].to_list() == ["USDT", "ETH", "USDT", "USDT", "USDT", "1INCH"]
-    assert events["reduce_only"].to_list() == [True, False, False, False, False, True]
+    assert events["margin_currency"].to_list() == ["USDT", "ETH", "USDT", "USDT", "USDT", "1INCH", "USDT", "USDT"]
+    assert events["reduce_only"].to_list() == [True, False, False, False, False, True, False, False]
     assert events["quantity"][:2].to_list() == [Decimal("1.5"), Decimal("1e-7")]
     assert events["price"].to_list()[:2] == [60000, 5000]
-    assert events["fee"].to_list() == [0, 0, 0, None, None, Decimal("-1e-18")]
+    assert events["fee"].to_list() == [0, 0, 0, None, None, Decimal("-1e-18"), None, None]
     assert events["amount"].to_list()[2:4] == [
         Decimal("20000966.0227737993648251"),
         Decimal("-20000966.0227737993648251"),
@@ -148,7 +151,7 @@ def test_blank_lines_count_as_rows_but_are_skipped(events: pl.DataFrame, tmp_pat
     path.write_text(path.read_text(encoding="utf-8").replace("\n", "\n\n"), encoding="utf-8")
     batch = read(path)
     assert batch.events.drop("row").equals(events.drop("row"))
-    assert batch.events["row"].to_list() == [3, 5, 7, 9, 11, 13]
+    assert batch.events["row"].to_list() == list(range(3, 18, 2))
 
 
 def test_a_cell_with_a_comma_is_one_cell(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_a_comma_in_quotes_does_not_make_up_for_a_missing_cell(tmp_path: Path) -
     path = write_csv(tmp_path / "events.csv")
     text = path.read_text(encoding="utf-8").replace("sub-account,ETH-BTC", '"sub,account"')
     path.write_text(text, encoding="utf-8")
-    assert read(path).refusals.select("row", "value").rows() == [(3, "15 cells for 16")]
+    assert read(path).refusals.select("row", "value").rows() == [(3, "17 cells for 18")]
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "jsonl"])
@@ -170,7 +173,7 @@ def test_ndjson_gives_the_same_events(events: pl.DataFrame, tmp_path: Path, suff
     path.write_text("\n".join(json.dumps(record) for record in RECORDS), encoding="utf-8")
     batch = read(path)
     assert batch.events.drop("row").equals(events.drop("row"))
-    assert batch.events["row"].to_list() == [1, 2, 3, 4, 5, 6]
+    assert batch.events["row"].to_list() == list(range(1, 9))
 
 
 def test_numbers_and_flags_of_json_keep_their_digits(tmp_path: Path) -> None:
@@ -206,7 +209,7 @@ def as_parquet(events: pl.DataFrame, path: Path, **columns: pl.Expr) -> Path:
 def test_parquet_gives_the_same_events(events: pl.DataFrame, tmp_path: Path, columns: dict[str, pl.Expr]) -> None:
     batch = read(as_parquet(events, tmp_path / "events.parquet", **columns), batch_rows=4)
     assert batch.events.drop("row").equals(events.drop("row"))
-    assert batch.events["row"].to_list() == [1, 2, 3, 4, 5, 6]
+    assert batch.events["row"].to_list() == list(range(1, 9))
 
 
 def test_parquet_times_may_be_epoch_milliseconds(events: pl.DataFrame, tmp_path: Path) -> None:
@@ -306,10 +309,10 @@ def test_all_mistakes_are_listed_each_once(tmp_path: Path) -> None:
         (3, "mode"),
         (3, "instrument"),
         (4, "kind"),
-        (8, None),
+        (10, None),
     ]
-    assert batch.events["row"].to_list() == [5, 6, 7]
-    assert batch.rows == 7
+    assert batch.events["row"].to_list() == [5, 6, 7, 8, 9]
+    assert batch.rows == 9
 
 
 def test_all_columns_of_a_wrong_header_are_listed(tmp_path: Path) -> None:
@@ -398,6 +401,12 @@ BREAKS: dict[str, tuple[int, dict[str, object]]] = {
     "interest_is_in_pair": (2, {"currency": "SDT"}),
     "amount_is_in_margin_currency": (0, {"currency": "BTC"}),
     "fee_is_in_pair": (5, {}),
+    "value_is_positive": (0, {"value": Decimal(0)}),
+    "value_is_needed": (6, {"value": None}),
+    "reason_is_needed": (7, {"reason": None}),
+    "reason_is_plain": (0, {"reason": "a\tb"}),
+    "value_is_unused": (3, {"value": Decimal(1)}),
+    "booked_value_is_bounded": (0, {"value": Decimal("1e17")}),
 }
 
 

@@ -9,7 +9,7 @@ from ledger.cells import Reason
 from ledger.columns import schema
 from ledger.events import RULES
 from ledger.interest.columns import RATES
-from ledger.interest.feeds import Feed, canonical, read_feed
+from ledger.feeds import Feed, canonical, read_feed
 from ledger.refusals import BadInput
 from ledger.rules import Rule
 

@@ -13,7 +13,7 @@ import polars as pl
 from ledger.columns import schema
 from ledger.events import RULES
 from ledger.interest.columns import INTEREST_ROWS
-from ledger.interest.feeds import NO_UNIT, Feed, FeedRows, canonical, read_feed
+from ledger.feeds import NO_UNIT, Feed, FeedRows, canonical, read_feed
 from ledger.money import INTEGER_DIGITS, MONEY, ZERO
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Rule

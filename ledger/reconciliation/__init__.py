@@ -1,0 +1,1 @@
+"""The ledger against the exchange: positions compared, differences as breaks, breaks explained by causes."""
