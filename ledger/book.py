@@ -107,9 +107,9 @@ def _size_refusals(events: pl.DataFrame, files: Mapping[int, str]) -> pl.DataFra
     Every total is at most the sum of all absolute amounts, and that is at most the count of rows times the largest.
     A leg can take a value, a fee and a release, and the two parts of a split fill: four times is enough.
     """
-    value = pl.col("quantity") * pl.col("price")
+    traded = pl.col("quantity") * pl.col("price")
     sizes = events.select(
-        pl.max_horizontal(pl.col("quantity", "fee", "amount").abs(), value).fill_null(ZERO).alias("largest")
+        pl.max_horizontal(pl.col("quantity", "value", "fee", "amount").abs(), traded).fill_null(ZERO).alias("largest")
     )["largest"]
     largest = sizes.max()
     if not isinstance(largest, Decimal) or int(largest) * events.height * 4 < 10**INTEGER_DIGITS:

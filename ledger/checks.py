@@ -27,6 +27,10 @@ DESCRIPTIONS = {
     "interest_roll_forward_closes": "Opening + borrowed + interest - repaid is what the ledger owes at the end.",
     "interest_differences_add_up": "Causes and what is unexplained add up to all that was charged less computed.",
     "interest_agrees": "The exchange charged what the policy gives, charge by charge.",
+    "balances_roll_forward": "Opening, purchases, sales, fees, interest, margin and adjustments give each closing.",
+    "files_are_complete": "No control of the completeness certificate fails.",
+    "exchange_agrees": "Ledger and exchange agree, figure by figure, within the tolerances.",
+    "breaks_add_up": "The parts of every break, what is unexplained among them, add up to its difference.",
 }
 _BALANCES = ("base", "quote", "margin")
 _LAST_PLACE = "0.000000000000000001"

@@ -17,8 +17,7 @@ from ledger.book import replay_batch
 from ledger.checks import combined, position_checks, posting_checks
 from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
 from ledger.inputs import file_facts
-from ledger.interest.columns import INTEREST_FRAMES
-from ledger.interest.request import InterestRequest, InterestStep
+from ledger.interest.request import InterestRequest
 from ledger.marks import read_marks
 from ledger.ordering import POSITION_KEY
 from ledger.output import complete_or_nothing, write_frame
@@ -29,6 +28,7 @@ from ledger.reading import EVENTS_SCHEMA, read_batches
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.sequence_rules import repeated_refusals
 from ledger.spool import Spool
+from ledger.steps import Step
 
 BATCH_EVENTS = 250_000
 """Events replayed together, unless one position has more: few enough that memory is used again, not asked for."""
@@ -79,94 +79,105 @@ def replay_files(request: Request, folder: Path, suffix: str = "parquet", progre
     then it leaves the folder as it was.
     """
     with complete_or_nothing(folder) as ready:
-        work = ready.parent
-        spool = Spool(work)
+        spool = Spool(ready.parent)
         inputs, marks, interest = _read(request, spool, progress)
-        run = _Run(request, spool, marks, interest, work, progress)
-        if run.is_empty:
-            raise refuse_file(
-                str(request.events[0]), "There is no event to replay.", "Check the files and the as-at time."
-            )
-        ledger = work / "ledger.parquet"
-        _sink(run.ledgers(), LEDGER, ledger)
-        _refuse(pl.concat([REFUSAL_SCHEMA.to_frame(), *run.refusals]))
-        _sink(run.postings(ledger), POSTINGS, ready / f"postings.{suffix}")
-        _keep(ledger, ready / f"ledger.{suffix}")
-        for name, frame in run.frames().items():
-            write_frame(frame, ready / f"{name}.{suffix}")
-        checks = combined(run.findings)
+        run = SpooledRun(request, spool, marks, interest, progress)
+        checks = combined(run.write(ready, suffix))
+        run.keep_ledger(ready, suffix)
         write_frame(checks, ready / f"checks.{suffix}")
-        write_frame(_parameters(request), ready / f"parameters.{suffix}")
+        write_frame(parameters_of(request), ready / f"parameters.{suffix}")
         write_frame(inputs, ready / f"inputs.{suffix}")
     return checks
 
 
-class _Run:
-    """The batches of one replay: frames to write as they are made, findings and refusals kept for the end."""
+class SpooledRun:
+    """One replay of the events in a spool: frames are written as they are made, findings and refusals kept."""
 
     def __init__(
         self,
         request: Request,
         spool: Spool,
         marks: pl.DataFrame | None,
-        interest: InterestStep | None,
-        work: Path,
+        step: Step | None,
         progress: Progress,
     ) -> None:
-        self._request, self._spool, self._marks, self._interest = request, spool, marks, interest
+        self._request, self._spool, self._marks, self._step = request, spool, marks, step
         self._progress = progress
         self._files = _names(request)
         self._index = spool.index()
-        names = ["positions", *(INTEREST_FRAMES if interest else [])]
+        self._stored: dict[str, _Stored] = {}
+        self._findings: list[pl.DataFrame] = []
+        self._refusals: list[pl.DataFrame] = []
+        self.ledger = Path()
+
+    def write(self, ready: Path, suffix: str) -> list[pl.DataFrame]:
+        """Write all frames into the folder but the ledger, which stands beside it; returns the findings.
+
+        Raises BadInput where there is no event, and with all that the course of the positions shows to be wrong.
+        """
+        if self._index.is_empty():
+            raise refuse_file(
+                str(self._request.events[0]), "There is no event to replay.", "Check the files and the as-at time."
+            )
+        work = ready.parent
+        names = ["positions", *(self._step.frame_names if self._step else [])]
         self._stored = {name: _Stored(work / name) for name in names}
-        self.findings: list[pl.DataFrame] = []
-        self.refusals: list[pl.DataFrame] = []
+        self.ledger = work / "ledger.parquet"
+        _sink(self._ledgers(), LEDGER, self.ledger)
+        _refuse(pl.concat([REFUSAL_SCHEMA.to_frame(), *self._refusals]))
+        _sink(self._postings(self.ledger), POSTINGS, ready / f"postings.{suffix}")
+        for name, frame in self._frames().items():
+            write_frame(frame, ready / f"{name}.{suffix}")
+        return self._findings
 
-    @property
-    def is_empty(self) -> bool:
-        """True where no file has an event up to the time asked for."""
-        return self._index.is_empty()
+    def refuse_repeated(self, repeated: pl.DataFrame) -> None:
+        """Raise BadInput for events whose identifier another one has (see `Spool.repeated`)."""
+        _refuse(repeated_refusals(repeated, self._files))
 
-    def ledgers(self) -> Iterator[pl.DataFrame]:
+    def keep_ledger(self, ready: Path, suffix: str) -> None:
+        """Put the ledger with the other frames."""
+        _keep(self.ledger, ready / f"ledger.{suffix}")
+
+    def _ledgers(self) -> Iterator[pl.DataFrame]:
         """The ledger of each batch of positions, unless something was refused."""
         done, total = 0, int(self._index["events"].sum())
         for events in self._spool.batches(self._index, BATCH_EVENTS):
-            for piece in [events] if self._interest is None else self._interest.pieces(events, self._index):
+            for piece in [events] if self._step is None else self._step.pieces(events, self._index):
                 yield from self._ledger_of(piece, sample=done == 0)
                 done += piece.height
                 self._progress("Replaying", done, total)
 
     def _ledger_of(self, events: pl.DataFrame, sample: bool) -> Iterator[pl.DataFrame]:
-        together = events if self._interest is None else self._interest.among(events, self._index)
+        together = events if self._step is None else self._step.among(events, self._index)
         batch = replay_batch(together, self._index, self._request.policies, self._files, sample)
-        self.refusals.append(batch.refusals)
+        self._refusals.append(batch.refusals)
         if batch.refusals.height:
             return
-        ledger = batch.ledger if self._interest is None else self._interest.traced(batch.ledger)
+        ledger = batch.ledger if self._step is None else self._step.traced(batch.ledger)
         positions = valued(positions_of(ledger, self._index), self._marks, self._request.as_at)
-        self.findings += [*batch.findings, *position_checks(positions)]
+        self._findings += [*batch.findings, *position_checks(positions)]
         self._stored["positions"].add(positions)
-        if self._interest is not None:
-            frames, findings = self._interest.frames(ledger, self._index)
-            self.findings += findings
+        if self._step is not None:
+            frames, findings = self._step.frames(ledger, self._index)
+            self._findings += findings
             for name, frame in frames.items():
                 self._stored[name].add(frame)
         yield ledger
 
-    def postings(self, ledger: Path) -> Iterator[pl.DataFrame]:
+    def _postings(self, ledger: Path) -> Iterator[pl.DataFrame]:
         """The postings of the ledger that was written, some rows at a time."""
         rows = pl.scan_parquet(ledger)
         total = int(rows.select(pl.len()).collect().item())
         for start in range(0, total, BATCH_EVENTS):
             amounts = posting_amounts(rows.slice(start, BATCH_EVENTS), self._index)
             self._progress("Posting", min(start + BATCH_EVENTS, total), total)
-            self.findings += posting_checks(amounts)
+            self._findings += posting_checks(amounts)
             yield postings_of(amounts)
 
-    def frames(self) -> dict[str, pl.LazyFrame]:
+    def _frames(self) -> dict[str, pl.LazyFrame]:
         """The frames besides ledger and postings, by name, of all batches."""
-        unclaimed, findings = ({}, []) if self._interest is None else self._interest.unclaimed()
-        self.findings += findings
+        unclaimed, findings = ({}, []) if self._step is None else self._step.unclaimed()
+        self._findings += findings
         for name, rows in unclaimed.items():
             self._stored[name].add(rows)
         return {name: stored.frame() for name, stored in self._stored.items()}
@@ -189,9 +200,7 @@ class _Stored:
         return pl.scan_parquet(self._files)
 
 
-def _read(
-    request: Request, spool: Spool, progress: Progress
-) -> tuple[pl.DataFrame, pl.DataFrame | None, InterestStep | None]:
+def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame | None, Step | None]:
     """Every event into the spool; one row per input file (columns INPUTS), the marks, and what interest needs.
 
     Raises BadInput with all refusals of all files.
@@ -263,7 +272,8 @@ def _names(request: Request) -> dict[int, str]:
     return {number: str(path) for number, path in enumerate(request.events, start=1)}
 
 
-def _parameters(request: Request) -> pl.DataFrame:
+def parameters_of(request: Request) -> pl.DataFrame:
+    """One row per parameter and policy of the run (columns PARAMETERS)."""
     as_at = "" if request.as_at is None else request.as_at.isoformat()
     chosen = {
         "name": "as_at",

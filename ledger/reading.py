@@ -45,15 +45,16 @@ def read_batches(path: Path, number: int, policies: Policies, batch_rows: int = 
     first_zone: str | None = None
     try:
         for raw in raw_batches(path, _TABLE, batch_rows):
-            batch, first_zone = _batch(raw, str(path), number, policies, first_zone)
+            batch, first_zone = typed_batch(raw, str(path), number, policies, first_zone)
             yield batch
     except BadInput as bad:
         yield Batch(EVENTS_SCHEMA.to_frame(), bad.refusals, 0)
 
 
-def _batch(
+def typed_batch(
     raw: RawBatch, file: str, number: int, policies: Policies, first_zone: str | None
 ) -> tuple[Batch, str | None]:
+    """Raw rows as typed events and refusals, and the zone of the first time, which those of a file share."""
     rows = raw.frame.height + raw.refusals["row"].n_unique()
     table, refused = type_table(raw.frame, EVENTS)
     foreign, first_zone = mixed_zones(raw.frame, table, first_zone)

@@ -192,3 +192,9 @@ def _value_of(column: str) -> pl.Expr:
     if column == "reduce_only":
         return pl.lit("true")
     return pl.col(column).cast(pl.String)
+
+
+def broken_courses(parts: pl.DataFrame) -> pl.Series:
+    """Numbers of the positions of which an event breaks one of the rules, in any order."""
+    broken = pl.any_horizontal(rule.broken.fill_null(value=False) for rule in _RULES)
+    return parts.with_columns(is_broken=broken).filter("is_broken")["position_number"].unique()

@@ -14,7 +14,7 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.interest.checks import accrual_checks
-from ledger.interest.columns import INTEREST, INTEREST_CAUSES
+from ledger.interest.columns import INTEREST, INTEREST_CAUSES, INTEREST_FRAMES
 from ledger.interest.dues import dues, with_charges, with_rates
 from ledger.interest.moments import liability_path, liability_rows, pieces
 from ledger.interest.roll_forward import roll_forward
@@ -105,7 +105,9 @@ def _sums(due: pl.DataFrame) -> pl.DataFrame:
 
 
 class Accrual:
-    """Interest computed, as a step of a run over files (see `request.InterestStep`)."""
+    """Interest computed, as a step of a run over files (see `steps.Step`)."""
+
+    frame_names = tuple(INTEREST_FRAMES)
 
     def __init__(self, terms: Terms, policies: Policies, begin: datetime | None) -> None:
         self._terms, self._policies, self._begin = terms, policies, begin

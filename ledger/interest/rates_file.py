@@ -8,8 +8,8 @@ import polars as pl
 from ledger.cells import Reason
 from ledger.columns import schema
 from ledger.events import RULES
-from ledger.interest.columns import RATES
 from ledger.feeds import Feed, canonical, read_feed
+from ledger.interest.columns import RATES
 from ledger.refusals import BadInput
 from ledger.rules import Rule
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from ledger.interest.accrual import interleave
 from ledger.interest.checks import comparison_checks, roll_check
+from ledger.interest.columns import INTEREST_FRAMES
 from ledger.interest.comparison import (
     Comparison,
     compared,
@@ -125,10 +126,12 @@ def _booked(due: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFrame:
 
 
 class Reperformance:
-    """Interest compared, as a step of a run over files (see `request.InterestStep`).
+    """Interest compared, as a step of a run over files (see `steps.Step`).
 
     Without `rows` the interest among the events is what was charged.
     """
+
+    frame_names = tuple(INTEREST_FRAMES)
 
     def __init__(
         self,

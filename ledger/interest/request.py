@@ -1,10 +1,10 @@
 """What is asked of interest in a run over files: to compute it, or to compare it with what was charged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -19,27 +19,9 @@ from ledger.interest.rows import read_interest_rows
 from ledger.interest.terms import Terms
 from ledger.policies import Policies
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
+from ledger.steps import Step
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-
-
-class InterestStep(Protocol):
-    """A step between the events and their replay, and what is left of it when the ledger is there."""
-
-    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The events in pieces of whole positions, few enough for the charges of each to fit in memory."""
-
-    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-        """The events of a piece with interest among them, in order."""
-
-    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
-        """The ledger of that piece, with the file and row that each row of interest comes from."""
-
-    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
-        """The frames of INTEREST_FRAMES for that piece, and the findings of their checks."""
-
-    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
-        """The rows of the frames that belong to no position, and the findings of their checks."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +98,7 @@ class InterestInput:
         last = len(self.files) + self.first - 1
         return {last - len(rows) + place: str(path) for place, path in enumerate(rows, start=1)}
 
-    def step(self, policies: Policies, last_event: datetime, as_at: datetime | None) -> InterestStep:
+    def step(self, policies: Policies, last_event: datetime, as_at: datetime | None) -> Step:
         """The step of the run, for charges up to `as_at`, or else as far as the rows go, or the events."""
         last = self.rows["time"].max() if self.rows.height else None
         until = as_at or (last_moment(last) if isinstance(last, datetime) else last_event)

@@ -1,10 +1,10 @@
 """The interest that an exchange charged, from its own files: accrued interest, bills, interest history.
 
-Each feed is one description below; no other module knows an exchange's names.
+The layouts of the exchanges are those of `ledger.statements`; here stands what is read of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.events import RULES
+from ledger.feeds import NO_UNIT, FeedRows, canonical, read_feed
 from ledger.interest.columns import INTEREST_ROWS
-from ledger.feeds import NO_UNIT, Feed, FeedRows, canonical, read_feed
-from ledger.money import INTEGER_DIGITS, MONEY, ZERO
+from ledger.money import INTEGER_DIGITS, ZERO
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Rule
+from ledger.statements import binance_interest, okx_bills, okx_interest
+from ledger.statements.rules import all_digits, not_negative, plain
 
 ROWS_SCHEMA = pl.Schema([*schema(INTEREST_ROWS).items(), ("input", pl.UInt16), ("row", pl.UInt32)])
 """Rows of interest: the columns of INTEREST_ROWS, the number of the file and the row in it."""
@@ -39,24 +41,10 @@ class InterestRows:
 # --- rules --------------------------------------------------------------------------------------------------
 
 
-def _not_negative(column: str, noun: str, remedy: str) -> Rule:
-    return Rule(column, f"{noun} is not negative.", remedy, pl.col(column) >= 0)
-
-
 ROW_RULES: Mapping[str, Rule] = {
     "time_is_plausible": RULES["time_is_plausible"],
-    "row_id_is_plain": Rule(
-        "row_id",
-        "An identifier has no blank at its ends and no invisible character.",
-        "Remove blanks, line breaks, byte order marks and control characters.",
-        pl.col("row_id").str.contains(r"^[^\p{C}\s]([^\p{C}]*[^\p{C}\s])?$"),
-    ),
-    "row_id_has_all_digits": Rule(
-        "row_id",
-        "An identifier has all its digits; a spreadsheet has rounded this one.",
-        "Export the file again, and do not save it from a spreadsheet.",
-        ~pl.col("row_id").str.contains(r"^[0-9](\.[0-9]+)?[eE]\+?[0-9]+$"),
-    ),
+    "row_id_is_plain": plain("row_id"),
+    "row_id_has_all_digits": all_digits("row_id"),
     "account_is_plain": RULES["account_is_plain"],
     "instrument_is_a_pair": RULES["instrument_is_a_pair"],
     "pair_has_two_currencies": RULES["pair_has_two_currencies"],
@@ -64,14 +52,14 @@ ROW_RULES: Mapping[str, Rule] = {
     "interest_is_given": Rule(
         "interest", "A row of interest has an amount.", "Export the file again.", pl.col("interest").is_not_null()
     ),
-    "interest_is_not_negative": _not_negative(
+    "interest_is_not_negative": not_negative(
         "interest", "Interest", "Give a charge without a sign, and leave out what is none."
     ),
-    "rate_is_not_negative": _not_negative("rate", "A rate", "Mend it at its source."),
+    "rate_is_not_negative": not_negative("rate", "A rate", "Mend it at its source."),
     "rate_has_a_unit": Rule(
         "unit", NO_UNIT.rule, NO_UNIT.remedy, pl.col("rate").is_null() | pl.col("unit").is_not_null()
     ),
-    "liability_is_not_negative": _not_negative("liability", "A liability", "Give what is owed without a sign."),
+    "liability_is_not_negative": not_negative("liability", "A liability", "Give what is owed without a sign."),
 }
 """Every rule of a row of interest; its amounts are bounded by their type."""
 
@@ -79,86 +67,16 @@ ROW_RULES: Mapping[str, Rule] = {
 # --- feeds --------------------------------------------------------------------------------------------------
 
 
-def _unit(unit: str, rate: str) -> pl.Expr:
-    return pl.when(pl.col(rate).is_not_null()).then(pl.lit(unit))
-
-
-def _size(column: str) -> pl.Expr:
-    """The amount without its sign; empty where it is zero."""
-    return pl.when(pl.col(column) != 0).then(pl.col(column).abs())
-
-
-_OKX_INSTRUMENT = pl.when(pl.col("mgnMode").fill_null("isolated") != "cross").then(pl.col("instId"))
-_CHANGES = ("interest", "posBalChg", "balChg")  # where a bill has the interest, the best first
-_ASSET, _SYMBOL = pl.col("asset"), pl.col("isolatedSymbol")
-
-_OKX_BILLS = Feed(
-    title="OKX bills",
-    known_by=(frozenset({"billId", "subType"}), frozenset({"billId", "type"})),
-    names={"time": "ts", "row_id": "billId", "instrument": "instId", "currency": "ccy", "interest": "interest"},
+_OKX_BILLS = replace(
+    okx_bills.FEED,
     needs=("ts", "billId", "ccy"),
-    also={"type": pl.String, "subType": pl.String, "mgnMode": pl.String, "posBalChg": MONEY, "balChg": MONEY},
-    values={
-        "instrument": _OKX_INSTRUMENT,
-        "interest": pl.coalesce(*(_size(name) for name in _CHANGES), *_CHANGES),
-    },
-    # 7: interest deduction; 9: of market loans, 14: of VIP loans
-    keeps=(pl.col("type") == "7") | pl.col("subType").is_in(["9", "14"]),
+    values={**okx_bills.FEED.values, "instrument": okx_interest.OF_A_POSITION},
+    keeps=okx_bills.IS_INTEREST,
 )
-
-_BINANCE_HISTORY = Feed(
-    title="Binance interest history",
-    known_by=(frozenset({"interestAccuredTime"}),),
-    names={
-        "time": "interestAccuredTime",
-        "row_id": "txId",
-        "instrument": "isolatedSymbol",
-        "currency": "asset",
-        "interest": "interest",
-        "rate": "interestRate",
-        "liability": "principal",
-    },
-    needs=("interestAccuredTime", "asset", "interest"),
-    values={
-        "instrument": pl.when(_SYMBOL.str.starts_with(_ASSET))
-        .then(_ASSET + "-" + _SYMBOL.str.strip_prefix(_ASSET))
-        .when(_SYMBOL.str.ends_with(_ASSET))
-        .then(_SYMBOL.str.strip_suffix(_ASSET) + "-" + _ASSET)
-        .otherwise(_SYMBOL),
-        "unit": _unit("daily", "interestRate"),
-    },
-    rules={
-        "symbol_has_the_asset": Rule(
-            "instrument",
-            "An isolatedSymbol is the asset and the other currency, one after the other.",
-            "Export the file again.",
-            pl.col("instrument").str.contains("-", literal=True),
-        )
-    },
-)
-
-_OKX_ACCRUED = Feed(
-    title="OKX interest accrued",
-    known_by=(frozenset({"ccy", "interestRate"}), frozenset({"ccy", "liab"})),
-    names={
-        "time": "ts",
-        "instrument": "instId",
-        "currency": "ccy",
-        "interest": "interest",
-        "rate": "interestRate",
-        "liability": "liab",
-    },
-    needs=("ts", "ccy", "interest"),
-    also={"mgnMode": pl.String},
-    values={
-        "instrument": _OKX_INSTRUMENT,
-        "unit": _unit("hourly", "interestRate"),
-        "liability": pl.col("liab").abs(),
-    },
-)
+_OKX_ACCRUED = replace(okx_interest.FEED, values={**okx_interest.FEED.values, "instrument": okx_interest.OF_A_POSITION})
 
 _NEEDS = ("time", "currency", "interest")
-FEEDS = (_OKX_BILLS, _BINANCE_HISTORY, _OKX_ACCRUED, canonical(INTEREST_ROWS, _NEEDS, known_by=("interest",)))
+FEEDS = (_OKX_BILLS, binance_interest.FEED, _OKX_ACCRUED, canonical(INTEREST_ROWS, _NEEDS, known_by=("interest",)))
 """The layouts that are read, the most particular first."""
 
 

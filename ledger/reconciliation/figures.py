@@ -1,0 +1,139 @@
+"""The figures that are compared: what the ledger's is, what the exchange's is, and how exact the two can be."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ledger.money import MONEY, ZERO
+
+SNAPSHOT, NET, EVENTS = "snapshot", "balances", "events"
+"""What an exchange's figure is from: a position snapshot, balances by currency, or its own events replayed."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`ours` is read from a state of the ledger, `stated` beside it. A double of the exchange has a `size`: that of
+    the numbers it was computed from, to which its error is in proportion; an amount has none and is exact."""
+
+    name: str
+    of: str
+    unit: pl.Expr
+    ours: pl.Expr
+    stated: pl.Expr
+    size: pl.Expr | None = None
+
+
+def _currency(of_base: pl.Expr) -> pl.Expr:
+    return pl.when(of_base).then("base_currency").otherwise("quote_currency")
+
+
+_LONG, _IN_BASE = pl.col("is_long") == 1, pl.col("margin_is_base") == 1
+_ASSET, _OWED, _MARGIN = _currency(_LONG), _currency(~_LONG), _currency(_IN_BASE)
+_PRICE, _SHARE = pl.lit("quote per base"), pl.lit("share")
+_GROSS = pl.max_horizontal(pl.col("base_owed").abs() * pl.col("mark_price"), pl.col("quote_owed").abs())
+_GROSS_IN_MARGIN = _GROSS / pl.col("margin_price")
+_NEEDED = pl.col("liability_value") * pl.col("requirement_rate")
+
+
+def _per(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    return numerator / pl.when(denominator > 0).then(denominator)
+
+
+def _stated(name: str) -> pl.Expr:
+    return pl.col(f"stated_{name}")
+
+
+FIGURES = (
+    Figure(
+        "assets_shown",
+        SNAPSHOT,
+        _ASSET,
+        pl.when(pl.col("mode") == "old").then("assets_shown_old").otherwise("assets_shown_new"),
+        _stated("assets_shown"),
+    ),
+    Figure("liability_shown", SNAPSHOT, _OWED, pl.col("liability_shown"), _stated("liability_shown")),
+    Figure("margin", SNAPSHOT, _MARGIN, pl.col("margin"), _stated("margin")),
+    Figure("entry_price", SNAPSHOT, _PRICE, pl.col("entry_price"), _stated("entry_price"), pl.col("entry_price")),
+    Figure("floating_pnl", SNAPSHOT, _MARGIN, pl.col("floating_pnl"), _stated("floating_pnl"), _GROSS_IN_MARGIN),
+    Figure(
+        "floating_pnl_ratio",
+        SNAPSHOT,
+        _SHARE,
+        pl.col("floating_pnl_ratio"),
+        _stated("floating_pnl_ratio"),
+        _per(_GROSS_IN_MARGIN, pl.col("initial_margin")),
+    ),
+    Figure(
+        "maintenance_margin",
+        SNAPSHOT,
+        _MARGIN,
+        pl.col("maintenance_margin"),
+        _stated("maintenance_margin"),
+        pl.col("maintenance_margin"),
+    ),
+    Figure("margin_ratio", SNAPSHOT, _SHARE, pl.col("margin_ratio"), _stated("margin_ratio"), _per(_GROSS, _NEEDED)),
+    Figure(
+        "liquidation_price",
+        SNAPSHOT,
+        _PRICE,
+        pl.col("liquidation_price"),
+        _stated("liquidation_price"),
+        pl.col("liquidation_price"),
+    ),
+    Figure(
+        "base_net",
+        NET,
+        pl.col("base_currency"),
+        pl.col("base_leg") + pl.when(_IN_BASE).then("margin").otherwise(ZERO),
+        _stated("base_net"),
+    ),
+    Figure(
+        "quote_net",
+        NET,
+        pl.col("quote_currency"),
+        pl.col("quote_leg") + pl.when(_IN_BASE).then(ZERO).otherwise("margin"),
+        _stated("quote_net"),
+    ),
+    Figure("base_leg", EVENTS, pl.col("base_currency"), pl.col("base_leg"), _stated("base_leg")),
+    Figure("quote_leg", EVENTS, pl.col("quote_currency"), pl.col("quote_leg"), _stated("quote_leg")),
+    Figure("margin", EVENTS, _MARGIN, pl.col("margin"), _stated("margin")),
+    Figure("account_base", EVENTS, pl.col("base_currency"), pl.col("account_base"), _stated("account_base")),
+    Figure("account_quote", EVENTS, pl.col("quote_currency"), pl.col("account_quote"), _stated("account_quote")),
+    Figure(
+        "interest_charged",
+        EVENTS,
+        pl.lit("liability's currency"),
+        pl.col("interest_charged"),
+        _stated("interest_charged"),
+    ),
+    Figure("fees_outside", EVENTS, pl.lit("fee's currency"), pl.col("fees_outside"), _stated("fees_outside")),
+)
+"""In the order in which they are shown."""
+
+STATED = tuple(dict.fromkeys(figure.stated.meta.root_names()[0] for figure in FIGURES))
+"""Columns of the moments that hold the exchange's figures."""
+
+_FIGURE_SCHEMA = {"figure": pl.String, "unit": pl.String, "ours": MONEY, "stated": MONEY, "size": MONEY}
+
+
+def figures_of(states: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
+    """One row per state and figure that its kind (`stated_by`) has: `keys`, `figure`, `unit`, `ours`, `stated`, `size`.
+
+    `states` comes from `states.measured`, with the currencies of the pair. `size` is empty for an exact amount.
+    """
+    order = pl.int_range(pl.len()).alias("state_order")
+    numbered = states.with_columns(order)
+    found = [
+        numbered.filter(pl.col("stated_by") == figure.of).select(
+            *keys,
+            "state_order",
+            pl.lit(place).alias("figure_order"),
+            pl.lit(figure.name).alias("figure"),
+            figure.unit.cast(pl.String).alias("unit"),
+            figure.ours.cast(MONEY).alias("ours"),
+            figure.stated.cast(MONEY).alias("stated"),
+            (pl.lit(None) if figure.size is None else figure.size.abs()).cast(MONEY).alias("size"),
+        )
+        for place, figure in enumerate(FIGURES)
+    ]
+    return pl.concat(found).sort("state_order", "figure_order").drop("state_order", "figure_order")

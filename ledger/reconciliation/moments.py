@@ -1,0 +1,174 @@
+"""When the two sides are compared, and what the exchange states then: one row per position and moment."""
+
+from datetime import datetime
+
+import polars as pl
+
+from ledger.columns import FLAG, MODES, TIME, schema
+from ledger.money import MONEY, ZERO
+from ledger.reconciliation.figures import EVENTS, NET, SNAPSHOT, STATED
+from ledger.reconciliation.inference import with_readings
+from ledger.reconciliation.states import states_at
+from ledger.statements.columns import SNAPSHOTS
+
+MOMENT_SCHEMA = pl.Schema(
+    {
+        "position": pl.String,
+        "account": pl.String,
+        "instrument": pl.String,
+        "margin_currency": pl.String,
+        "base_currency": pl.String,
+        "quote_currency": pl.String,
+        "time": TIME,
+        "stated_by": pl.String,
+        "opened": TIME,
+        "mark_price": MONEY,
+        "maintenance_rate": MONEY,
+        "liquidation_fee_rate": MONEY,
+        "stated_interest": MONEY,
+        "base_stated": MONEY,
+        "quote_stated": MONEY,
+        "margin_stated": MONEY,
+        "is_long_stated": FLAG,
+        "margin_is_base_stated": FLAG,
+        "mode_stated": pl.Enum(MODES),
+        "note": pl.String,
+        "input": pl.UInt16,
+        "row": pl.UInt32,
+        **dict.fromkeys(STATED, MONEY),
+    }
+)
+"""`base_stated`, `quote_stated` and `margin_stated` are the balances that the exchange's figures come down to."""
+
+
+def snapshot_moments(
+    snapshots: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame, account: str | None, end: datetime
+) -> pl.DataFrame:
+    """The moments (MOMENT_SCHEMA) of the open isolated positions of `snapshots` (columns SNAPSHOTS, `input`, `row`).
+
+    `history` is the ledger's (see `states.running`), `index` its positions. A snapshot without a time is compared at
+    `end`; one that names no account is of the `account` given, or of the only one that has the instrument.
+    """
+    known = snapshots.filter(pl.col("is_isolated_margin") & (pl.col("status") == "open")).with_row_index("snapshot")
+    known = known.with_columns(
+        account=pl.coalesce("account", pl.lit(account, pl.String), _only_account(known, index)),
+        note=pl.when(pl.col("time").is_null()).then(pl.lit("the snapshot has no time: compared at the end")),
+        time=pl.col("time").fill_null(pl.lit(end, TIME)),
+    ).with_columns(account=pl.col("account").fill_null("main"))
+    beside = _beside(known, history, index)
+    by_currency = pl.col("base_net").is_not_null() | pl.col("quote_net").is_not_null()
+    legs = known.join(beside, on="snapshot", how="left", maintain_order="left")
+    has_figures = pl.col("direction").is_not_null() & pl.col("assets_shown").is_not_null()
+    stated = legs.filter(~by_currency & has_figures)
+    return pl.concat([_of_positions(stated), _of_balances(legs.filter(by_currency))])
+
+
+def _only_account(snapshots: pl.DataFrame, index: pl.DataFrame) -> pl.Series:
+    """The account of each snapshot's instrument, where the ledger has but one."""
+    single = index.group_by("instrument").agg(only=pl.col("account").first(), accounts=pl.col("account").n_unique())
+    single = single.filter(pl.col("accounts") == 1)
+    return snapshots.join(single, on="instrument", how="left", maintain_order="left")["only"]
+
+
+def _beside(snapshots: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    """Of each snapshot the margin currency and mode of the position that the ledger has open then, if it is one."""
+    names = index.select("position", "account", "instrument", "margin_currency")
+    pairs = snapshots.select("snapshot", "account", "instrument", "direction", "time").join(
+        names, on=["account", "instrument"], how="inner"
+    )
+    states = states_at(history, pairs.rename({"direction": "direction_stated"}))
+    is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
+    fits = is_open & (pl.col("direction_stated").is_null() | (pl.col("direction_stated") == pl.col("direction")))
+    ranked = states.with_columns(fits=fits.fill_null(value=False)).sort("snapshot", "fits", descending=[False, True])
+    one = ranked.group_by("snapshot", maintain_order=True).agg(
+        known_margin=pl.col("margin_currency").first(),
+        known_mode=pl.col("mode").first(),
+        fitting=pl.col("fits").sum(),
+        positions=pl.len(),
+    )
+    unique = (pl.col("fitting") == 1) | ((pl.col("fitting") == 0) & (pl.col("positions") == 1))
+    return one.with_columns(
+        known_margin=pl.when(unique).then("known_margin"), known_mode=pl.when(unique).then("known_mode")
+    ).drop("fitting", "positions")
+
+
+def _of_positions(stated: pl.DataFrame) -> pl.DataFrame:
+    readings = with_readings(
+        stated.select(*schema(SNAPSHOTS), "snapshot", "known_margin", "known_mode", "input", "row", "note")
+    )
+    printed = {f"stated_{name}": pl.col(name) for name in ("assets_shown", "liability_shown", "entry_price")}
+    printed |= {
+        "stated_margin": pl.col("margin"),
+        "stated_floating_pnl": pl.col("stated_pnl"),
+        "stated_floating_pnl_ratio": pl.col("floating_pnl_ratio"),
+        "stated_maintenance_margin": pl.col("stated_maintenance"),
+        "stated_margin_ratio": pl.col("stated_ratio"),
+        "stated_liquidation_price": pl.col("stated_liquidation"),
+    }
+    note = pl.concat_str([pl.col("note"), pl.col("inferred").replace("", None)], separator="; ", ignore_nulls=True)
+    return _moments(
+        readings.with_columns(
+            stated_by=pl.lit(SNAPSHOT),
+            stated_interest=pl.col("interest"),
+            base_stated=pl.col("base_leg"),
+            quote_stated=pl.col("quote_leg"),
+            margin_stated=pl.col("margin").fill_null(ZERO),
+            is_long_stated=pl.col("is_long"),
+            margin_is_base_stated=pl.col("margin_is_base"),
+            mode_stated=pl.col("mode"),
+            note=note,
+            **printed,
+        )
+    )
+
+
+def _of_balances(stated: pl.DataFrame) -> pl.DataFrame:
+    """Moments of an exchange that keeps balances by currency, and no margin apart from them."""
+    legs = pl.col("instrument").str.split_exact("-", 1)
+    known = pl.col("known_margin")
+    note = pl.when(known.is_null()).then(pl.lit("the ledger has no single position of this instrument"))
+    return _moments(
+        stated.with_columns(
+            base_currency=legs.struct.field("field_0"),
+            quote_currency=legs.struct.field("field_1"),
+            margin_currency=pl.coalesce(known, legs.struct.field("field_1")),
+            stated_by=pl.lit(NET),
+            stated_base_net=pl.col("base_net"),
+            stated_quote_net=pl.col("quote_net"),
+            note=pl.concat_str([pl.col("note"), note], separator="; ", ignore_nulls=True),
+        )
+    )
+
+
+def event_moments(history: pl.DataFrame, index: pl.DataFrame, end: datetime) -> pl.DataFrame:
+    """The moments at which the exchange's own events are replayed to: each position of `index` at the end.
+
+    `history` is that of the exchange's events, `index` has `position` and what belongs to it.
+    """
+    moments = index.with_columns(time=pl.lit(end, TIME))
+    states = states_at(history, moments.select("position", "time"))
+    names = [name for name in STATED if name.removeprefix("stated_") in states.columns]
+    stated = moments.hstack(states.select(pl.col(name.removeprefix("stated_")).alias(name) for name in names))
+    return _moments(stated.with_columns(stated_by=pl.lit(EVENTS)))
+
+
+def _moments(rows: pl.DataFrame) -> pl.DataFrame:
+    named = rows.with_columns(position=pl.concat_str("account", "instrument", "margin_currency", separator=":"))
+    absent = {name: pl.lit(None, dtype) for name, dtype in MOMENT_SCHEMA.items() if name not in named.columns}
+    return named.with_columns(**absent).select(pl.col(name).cast(dtype) for name, dtype in MOMENT_SCHEMA.items())
+
+
+def not_in_snapshots(stated: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    """Moments of positions that the ledger has open and no snapshot tells of, though others of the account do.
+
+    They are compared at the last time that the account's snapshots have: the exchange has nothing there.
+    """
+    ends = stated.filter(pl.col("stated_by") == SNAPSHOT).group_by("account").agg(time=pl.col("time").max())
+    others = index.join(stated.select("position").unique(), on="position", how="anti").join(ends, on="account")
+    states = states_at(history, others.select("position", "time"))
+    is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
+    open_then = others.hstack(states.select(is_open.fill_null(value=False).alias("is_open"))).filter("is_open")
+    nothing = {f"{name}_stated": ZERO for name in ("base", "quote", "margin")}
+    nothing |= {f"stated_{name}": ZERO for name in ("assets_shown", "liability_shown", "margin")}
+    note = pl.lit("the exchange's snapshots of the account do not have it")
+    return _moments(open_then.with_columns(stated_by=pl.lit(SNAPSHOT), note=note, **nothing))

@@ -1,0 +1,342 @@
+"""A whole reconciliation: files in; ledger, comparison, breaks and what explains them out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from ledger.checks import combined, finding
+from ledger.columns import INPUTS, LEDGER, PARAMETERS, schema
+from ledger.files import Progress, Request, SpooledRun, parameters_of
+from ledger.inputs import file_facts
+from ledger.marks import read_marks
+from ledger.money import MONEY
+from ledger.ordering import index_positions
+from ledger.output import complete_or_nothing, write_frame
+from ledger.reading import EVENTS_SCHEMA
+from ledger.reconciliation.breaks import breaks_of, compared, parts_of
+from ledger.reconciliation.columns import MATCHES
+from ledger.reconciliation.corrections import Corrections, evident, grouped, no_corrections, stepwise
+from ledger.reconciliation.figures import SNAPSHOT
+from ledger.reconciliation.investigation import investigated, mislabelled
+from ledger.reconciliation.matching import comparable, matched, matches_frame
+from ledger.reconciliation.moments import event_moments, not_in_snapshots, snapshot_moments
+from ledger.reconciliation.request import ReconcileRequest
+from ledger.reconciliation.roll_forward import lead, roll_forward
+from ledger.reconciliation.sides import Sides, read_sides
+from ledger.reconciliation.states import running
+from ledger.refusals import BadInput, refuse_file
+from ledger.spool import Spool
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress for those who do not ask."""
+
+
+def reconcile_files(
+    request: ReconcileRequest, folder: Path, suffix: str = "parquet", progress: Progress = _silent
+) -> pl.DataFrame:
+    """Reconcile files and write all frames to `folder`; returns the checks.
+
+    Frames are those of a replay, of the exchange's files (STATEMENT_FRAMES) and of the reconciliation
+    (RECONCILIATION_FRAMES), and `adjustments`, the ledger's rows with a reason. Raises BadInput with all refusals;
+    then it leaves the folder as it was.
+    """
+    with complete_or_nothing(folder) as ready:
+        work = ready.parent
+        sides = read_sides(request, work, progress)
+        if sides.ledger_events.is_empty():
+            raise refuse_file(
+                str(next(iter(request.ledger), "")),
+                "The files have no event of an isolated spot-margin position to replay.",
+                "Check the files, the layout (--from) and the as-at time.",
+            )
+        inputs, marks = _inputs(request, sides)
+        run = _replayed(request, sides, marks, ready, suffix, progress)
+        ledger = pl.scan_parquet(run.ledger)
+        index = index_positions(sides.ledger_events)
+        frames, findings = _reconciled(request, sides, ledger, index, progress)
+        for name, frame in frames.items():
+            write_frame(frame, ready / f"{name}.{suffix}")
+        checks = combined([*run.findings, *findings])
+        adjusted = ledger.filter(pl.col("reason").is_not_null())
+        write_frame(adjusted, ready / f"adjustments.{suffix}")
+        run.spooled.keep_ledger(ready, suffix)
+        write_frame(checks, ready / f"checks.{suffix}")
+        write_frame(_parameters(request), ready / f"parameters.{suffix}")
+        write_frame(inputs, ready / f"inputs.{suffix}")
+    return checks
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    spooled: SpooledRun
+    findings: list[pl.DataFrame]
+
+    @property
+    def ledger(self) -> Path:
+        return self.spooled.ledger
+
+
+class _Sources:
+    """A step of the run that gives every row of the ledger the file and row its event comes from.
+
+    The replay reads file and row as the order of events of one moment. Here the order is known, and files may run
+    backwards; so events are numbered, and the ledger is told afterwards where they stand.
+    """
+
+    frame_names = ()
+
+    def __init__(self, events: pl.DataFrame) -> None:
+        self._input, self._row = events["input"], events["row"]
+
+    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The batch as it is."""
+        yield events
+
+    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+        """The events as they are."""
+        return events
+
+    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        """The ledger with the file and row of each event."""
+        place = ledger["row"] - 1
+        return ledger.with_columns(input=self._input.gather(place), row=self._row.gather(place)).select(*schema(LEDGER))
+
+    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """None."""
+        return {}, []
+
+    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+        """None."""
+        return {}, []
+
+    def told(self, refusals: pl.DataFrame, names: dict[int, str]) -> pl.DataFrame:
+        """Refusals of numbered events, with the file and row of each."""
+        place = refusals["row"].fill_null(1) - 1
+        files = self._input.gather(place).replace_strict(names, default="", return_dtype=pl.String)
+        known = refusals["row"].is_not_null()
+        return refusals.with_columns(
+            file=pl.when(known).then(files).otherwise("file"), row=pl.when(known).then(self._row.gather(place))
+        )
+
+
+def _replayed(
+    request: ReconcileRequest, sides: Sides, marks: pl.DataFrame | None, ready: Path, suffix: str, progress: Progress
+) -> _Replayed:
+    """The frames of the replay, written; raises BadInput that names files and rows."""
+    events = sides.ledger_events
+    sources = _Sources(events)
+    spool = Spool(ready.parent)
+    numbered = events.with_columns(
+        input=pl.lit(0, pl.UInt16), row=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32)
+    ).select(EVENTS_SCHEMA.names())
+    spool.add(numbered)
+    repeated = spool.repeated()
+    asked = Request(list(request.ledger), request.marks, request.policies, request.as_at)
+    run = SpooledRun(asked, spool, marks, sources, progress)
+    try:
+        run.refuse_repeated(repeated)
+        findings = run.write(ready, suffix)
+    except BadInput as bad:
+        raise BadInput(sources.told(bad.refusals, sides.names)) from None
+    return _Replayed(run, findings)
+
+
+# --- the comparison -----------------------------------------------------------------------------------------
+
+
+def _reconciled(
+    request: ReconcileRequest, sides: Sides, ledger: pl.LazyFrame, index: pl.DataFrame, progress: Progress
+) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+    """The frames of the reconciliation, and the findings of their checks."""
+    rows = ledger.collect()
+    history = running(rows, index)
+    progress("Comparing", 0, 0)
+    both, corrections = _side_by_side(sides, rows)
+    moments = _moments(request, sides, history, index, corrections)
+    comparison = compared(moments, history, request.tolerances)
+    progress("Explaining", 0, 0)
+    parts = _explained(request, sides, comparison, moments, corrections)
+    breaks = breaks_of(comparison, parts)
+    rolled, roll_finding = roll_forward(ledger, index)
+    window = (sides.ledger_events["time"].min(), sides.ledger_events["time"].max())
+    certificates = [side.certificate(window) for side in (sides.ledger, sides.exchange)]  # type: ignore[arg-type]
+    frames = {
+        "matches": matches_frame(both) if both.height else pl.DataFrame(schema=schema(MATCHES)),
+        "comparison": pl.concat([comparison, _not_compared(sides)]),
+        "breaks": breaks,
+        "break_causes": parts,
+        "roll_forward": rolled,
+        "lead": lead(moments, rows, index),
+        "certificate": pl.concat([each[0] for each in certificates]),
+        "statement_sums": pl.concat([each[1] for each in certificates]),
+        "statements": pl.concat([_stated(side) for side in (sides.ledger, sides.exchange)]),
+    }
+    return frames, [roll_finding, *_findings(frames)]
+
+
+def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Corrections]:
+    """The events of both sides put together, and what would make the ledger's the exchange's."""
+    if sides.exchange_events.is_empty():
+        return pl.DataFrame(), no_corrections()
+    ours = comparable(sides.ledger_events, ledger)
+    theirs = comparable(sides.exchange_events)
+    begin, end = theirs["time"].min(), theirs["time"].max()
+    covered = pl.col("sort").is_in(sides.covered)
+    told = ours.filter(covered & (pl.col("time") >= begin))
+    both = matched(told, theirs)
+    own = sides.ledger_events.join(
+        told.select("event_id", "position"), on=["event_id", "position"], how="semi", maintain_order="left"
+    )
+    return both, grouped(evident(both, own, sides.exchange_events), sides.ledger_events)
+
+
+def _moments(
+    request: ReconcileRequest, sides: Sides, history: pl.DataFrame, index: pl.DataFrame, corrections: Corrections
+) -> pl.DataFrame:
+    """Every moment at which the two sides are compared."""
+    end = max(side["time"].max() for side in (sides.ledger_events, sides.exchange_events) if side.height)  # type: ignore[type-var]
+    snapshots = sides.exchange.snapshots
+    if request.as_at is not None:
+        snapshots = snapshots.filter(pl.col("time").is_null() | (pl.col("time") <= request.as_at))
+    stated = snapshot_moments(snapshots, history, index, request.account, end)  # type: ignore[arg-type]
+    found = [stated, not_in_snapshots(stated, history, index)]
+    if sides.exchange_events.height:
+        found.append(_event_moments(request, sides, history, corrections, end))  # type: ignore[arg-type]
+    return pl.concat(found)
+
+
+def _event_moments(
+    request: ReconcileRequest, sides: Sides, history: pl.DataFrame, corrections: Corrections, end: datetime
+) -> pl.DataFrame:
+    """What the exchange's own events come to: the ledger with all that they correct."""
+    positions = index_positions(
+        pl.concat(
+            [
+                side.select("account", "instrument", "margin_currency")
+                for side in (sides.ledger_events, sides.exchange_events)
+            ]
+        )
+    )
+    told = sides.exchange_events["position"].unique().implode()
+    positions = positions.filter(pl.col("position").is_in(told))
+    corrected = corrections.steps["position"].unique().implode()
+    at_once = Corrections(corrections.steps.with_columns(step=pl.lit(1, pl.UInt32)), corrections.added)
+    stepped = stepwise(at_once, sides.ledger_events, request.policies)
+    theirs = stepped.filter(pl.col("step") == 1).drop("variant", "step").select(history.columns)
+    kept = history.filter(~pl.col("position").is_in(corrected))
+    return event_moments(pl.concat([kept, theirs]), positions, end)
+
+
+def _explained(
+    request: ReconcileRequest, sides: Sides, comparison: pl.DataFrame, moments: pl.DataFrame, evidence: Corrections
+) -> pl.DataFrame:
+    """The parts of every break: what the exchange's events prove, then what a search of hypotheses finds."""
+    broken = comparison.filter(pl.col("break_id").is_not_null())["position"].unique().implode()
+    proved = Corrections(evidence.steps.filter(pl.col("position").is_in(broken)), evidence.added)
+    events = sides.ledger_events.filter(pl.col("position").is_in(broken))
+    snapshots = moments.filter((pl.col("stated_by") == SNAPSHOT) & pl.col("position").is_in(broken))
+    corrected = _corrected(events, proved)
+    modes = mislabelled(snapshots, corrected)
+    searched = modes.and_then(
+        investigated(corrected, snapshots, sides.ledger_events["time"].max(), request.policies)  # type: ignore[arg-type]
+    )
+    corrections = proved.and_then(searched)
+    stepped = stepwise(corrections, events, request.policies)
+    return parts_of(comparison, moments, corrections, stepped)
+
+
+def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
+    """The events as the corrections make them."""
+    gone = corrections.steps["removed_id"].drop_nulls().implode()
+    mode = corrections.steps.filter(pl.col("mode_instead").is_not_null()).select("position", "mode_instead")
+    own = corrections.steps.filter(pl.col("added_id").is_not_null()).select("position", "added_id")
+    added = own.join(corrections.added, on="added_id").with_columns(
+        input=pl.lit(None, pl.UInt16), row=pl.lit(None, pl.UInt32)
+    )
+    kept = events.join(
+        corrections.steps.select("position", event_id="removed_id").drop_nulls(),
+        on=["position", "event_id"],
+        how="anti",
+        maintain_order="left",
+    )
+    every = pl.concat([kept, added.select(events.columns)]).join(mode, on="position", how="left", maintain_order="left")
+    del gone
+    return (
+        every.with_columns(mode=pl.coalesce("mode_instead", "mode"))
+        .drop("mode_instead")
+        .sort("time", "sequence", maintain_order=True)
+    )
+
+
+# --- the rest -----------------------------------------------------------------------------------------------
+
+
+def _not_compared(sides: Sides) -> pl.DataFrame:
+    """Rows of COMPARISON for what the exchange states of no open isolated spot-margin position."""
+    from ledger.reconciliation.columns import COMPARISON
+
+    others = sides.exchange.snapshots.filter(~pl.col("is_isolated_margin") | (pl.col("status") == "closed"))
+    note = (
+        pl.when(~pl.col("is_isolated_margin"))
+        .then(pl.lit("no isolated spot-margin position"))
+        .otherwise(pl.lit("a closed position: it has no balance to compare"))
+    )
+    told = others.with_columns(
+        position=pl.concat_str("account", "instrument", pl.col("margin_currency").fill_null(""), separator=":"),
+        stated_by=pl.lit(SNAPSHOT),
+        figure=pl.lit("position"),
+        verdict=pl.lit("not_compared"),
+        material=pl.lit(value=False),
+        note=note,
+    )
+    wanted = schema(COMPARISON)
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in told.columns]
+    return told.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
+
+
+def _stated(side: object) -> pl.DataFrame:
+    """Every row of the files, with the event it became or the reason why it is none."""
+    transactions, rows = side.transactions, side.rows  # type: ignore[attr-defined]
+    return rows.join(transactions.placed, on=["input", "row"], how="left", maintain_order="left").rename(
+        {"reason": "no_event_because"}
+    )
+
+
+def _findings(frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
+    comparison, certificate = frames["comparison"], frames["certificate"]
+    tested = comparison.filter(pl.col("difference").is_not_null())
+    off = tested.select(pl.when(pl.col("break_id").is_not_null()).then("difference").otherwise(pl.lit(0).cast(MONEY)))
+    fails = certificate.select(pl.when(pl.col("outcome") == "fail").then(1).otherwise(0).cast(MONEY)).to_series()
+    sums = frames["break_causes"].group_by("break_id").agg(pl.col("amount").sum())
+    added = frames["breaks"].join(sums, on="break_id", how="left", maintain_order="left")
+    lacking = added.select(pl.col("difference") - pl.col("amount").fill_null(pl.lit(0).cast(MONEY))).to_series()
+    return [
+        finding("files_are_complete", certificate.select("file", "control", "subject"), fails),
+        finding("exchange_agrees", tested.select("position", "figure", "time"), off.to_series()),
+        finding("breaks_add_up", added.select("break_id", "position", "figure"), lacking),
+    ]
+
+
+def _inputs(request: ReconcileRequest, sides: Sides) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The frame INPUTS of all files, and the marks."""
+    inputs = pl.concat([sides.ledger.files, sides.exchange.files])
+    for path in request.opening:
+        facts = file_facts(inputs.height + 1, path, sides.openings.height, sides.openings["time"].to_list())
+        inputs = pl.concat([inputs, pl.DataFrame([facts], schema=schema(INPUTS))])
+    if request.marks is None:
+        return inputs, None
+    marks = read_marks(request.marks)
+    facts = file_facts(inputs.height + 1, request.marks, marks.height, [])
+    return pl.concat([inputs, pl.DataFrame([facts], schema=schema(INPUTS))]), marks
+
+
+def _parameters(request: ReconcileRequest) -> pl.DataFrame:
+    replayed = parameters_of(Request(list(request.ledger), request.marks, request.policies, request.as_at))
+    return pl.concat([replayed, pl.DataFrame(request.parameters(), schema=schema(PARAMETERS))])

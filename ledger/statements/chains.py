@@ -1,0 +1,51 @@
+"""What the exchange's balances prove: that no row is missing between two others, row by row."""
+
+import polars as pl
+
+from ledger.money import MONEY, ZERO
+from ledger.statements.merging import ROUNDED, id_order
+
+BILLS = ("okx-bills", ROUNDED)
+"""Layouts whose rows state the balance after them, under identifiers that increase."""
+
+ROUNDING = pl.lit("0.000000015").cast(MONEY)
+"""Three amounts, each rounded at 8 decimals, differ from their sum by less."""
+
+POSITION_KEYS, ACCOUNT_KEYS = ("account", "instrument", "currency"), ("account", "currency")
+
+
+def position_links(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each row of an isolated position beside the one before it, see `_links`."""
+    ours = rows.filter((pl.col("meaning") != "outside") & pl.col("instrument").is_not_null())
+    return _links(ours, POSITION_KEYS, "change", "balance")
+
+
+def account_links(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each row of an account beside the one before it, see `_links`."""
+    return _links(rows, ACCOUNT_KEYS, "account_change", "account_balance")
+
+
+def _links(rows: pl.DataFrame, keys: tuple[str, ...], change: str, balance: str) -> pl.DataFrame:
+    """Rows that follow another of the same keys, in the order of their identifiers, as the exchange booked them.
+
+    Columns: the keys, `input`, `row`, `row_id`, `change`, `balance`, the same of the row before with the ending
+    `_before`, `missing` (what lies between the two balances besides the change), `broken`, and `rounded`, true where
+    what is missing is no more than rounding at 8 decimals makes. Rows that state no balance, or that no balance and
+    no change (spot), are no part of it.
+    """
+    states = pl.col(change).is_not_null() & pl.col(balance).is_not_null() & pl.col("row_id").is_not_null()
+    moves = (pl.col(change) != ZERO) | (pl.col(balance) != ZERO)
+    stated = rows.filter(pl.col("layout").is_in(BILLS) & states & moves).select(
+        *keys, "row_id", "input", "row", "layout", change=change, balance=balance
+    )
+    series = stated.select(keys).unique().sort(keys).with_row_index("series")
+    stated = stated.join(series, on=list(keys), how="left", nulls_equal=True).sort("series", *id_order())
+    before = [pl.col(name).shift(1).alias(f"{name}_before") for name in ("row_id", "input", "row", "balance", "layout")]
+    rounded = (pl.col("layout") == ROUNDED) | (pl.col("layout_before") == ROUNDED)
+    return (
+        stated.with_columns(*before, is_link=pl.col("series") == pl.col("series").shift(1))
+        .filter("is_link")
+        .with_columns(missing=pl.col("balance") - pl.col("balance_before") - pl.col("change"))
+        .with_columns(rounded=rounded & (pl.col("missing") != ZERO) & (pl.col("missing").abs() <= ROUNDING))
+        .with_columns(broken=(pl.col("missing") != ZERO) & ~pl.col("rounded"))
+    )

@@ -1,0 +1,158 @@
+"""What the sheets of a reconciliation share: columns by group with their exact text, cells to type in, colours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from ledger.columns import Column
+from ledger.money import MONEY
+from reports.sheets import (
+    AGREES,
+    DIFFERS,
+    FOLLOWS,
+    KINDS_LOOK,
+    NUMBER_FORMATS,
+    WIDTHS,
+    Book,
+    fit_columns,
+    print_by_group,
+    write_table,
+)
+from reports.sheets_fields import Field, Placed, exact, field, iso_time, letter
+
+LIVE_WORK_MAX = 10_000_000
+"""Rows that look up times rows looked through, up to which a sum is live: above it a spreadsheet would stand still."""
+EXACT_GROUP = "Exact amounts"
+ENTRY = "entry"
+"""Kind of the cells that a reviewer types in: open to entries on a protected sheet, and framed so that it shows."""
+DECIMALS_MAX = 16
+"""Of differences: exchanges book interest with 16 decimals, so breaks begin there."""
+_HEADER_ROW = 6
+_TEXTS_MAX = 1_500
+"""Characters of a wrapped text that a row can show: a spreadsheet's row is at most 409 points high."""
+
+GOOD: dict[str, Any] = AGREES
+OPEN: dict[str, Any] = FOLLOWS
+BAD: dict[str, Any] = DIFFERS
+"""Colours of what agrees, of what is only noted, and of what does not agree."""
+
+NUMBER_FORMATS[ENTRY] = "@"
+WIDTHS[ENTRY] = 20
+TO_FILL_IN: dict[str, Any] = {"bg_color": "#FFFBEA", "border_color": "#BF9000"}
+KINDS_LOOK[ENTRY] = {"align": "left", "indent": 1, "text_wrap": True, "locked": False, "border": 1, **TO_FILL_IN}
+
+
+def grouped(columns: Sequence[Column], groups: Mapping[str, Sequence[str]], beside: Sequence[str] = ()) -> list[Field]:
+    """The fields of the columns by group; amounts named in `beside` have their exact text next to them.
+
+    Behind them stand times as text and all other amounts to the last digit. Columns in no group are left out.
+    """
+    named = {column.name: column for column in columns}
+    fields: list[Field] = []
+    chosen = [named[name] for names in groups.values() for name in names]
+    for group, names in groups.items():
+        for name in names:
+            fields.append(_shown(named[name]).in_group(group))
+            if name in beside:
+                fields.append(exact(named[name]).in_group(group))
+    fields += [iso_time(column).in_group(EXACT_GROUP) for column in chosen if column.unit == "UTC"]
+    rest = [column for column in chosen if column.dtype == MONEY and column.name not in beside]
+    return [*fields, *(exact(column).in_group(EXACT_GROUP) for column in rest)]
+
+
+def prose(fields: Sequence[Field], names: Sequence[str]) -> list[Field]:
+    """The fields, those named as wrapped text; what no row is high enough to show is cut, and says so."""
+    return [replace(one, kind="prose", values=_cut(pl.col(one.name))) if one.name in names else one for one in fields]
+
+
+def live(fields: Sequence[Field], formulas: Mapping[str, tuple[str, str]], **made_of: tuple[str, ...]) -> list[Field]:
+    """The fields, those named with a formula and the same in words; `made_of` as in Field."""
+    return [
+        one
+        if one.kind == "exact" or one.name not in formulas
+        else replace(one, formula=formulas[one.name][0], words=formulas[one.name][1], made_of=made_of.get(one.name, ()))
+        for one in fields
+    ]
+
+
+def in_row(fields: Sequence[Field]) -> dict[str, str]:
+    """Where each column's cell of a row is, by the column's name, with `{row}` for the row."""
+    return {one.name: letter(fields, one.heading) + "{row}" for one in fields if one.kind != "exact" and one.name}
+
+
+def difference_formula(fields: Sequence[Field], frame: pl.DataFrame) -> dict[str, tuple[str, str]]:
+    """The formula of ledger less exchange, which shows nothing on just the rows on which the frame has none.
+
+    That is where one side is empty, or both are, or the verdict says that they are not compared. Where it is none of
+    these there is no formula: it must not say more than the frame.
+    """
+    cell = in_row(fields)
+    ledger, exchange = pl.col("ledger").is_null(), pl.col("exchange").is_null()
+    nothing = {
+        'OR({ledger}="",{exchange}="")': ledger | exchange,
+        'AND({ledger}="",{exchange}="")': ledger & exchange,
+    }
+    if "verdict" in cell:
+        nothing['{verdict}="not_compared"'] = pl.col("verdict") == "not_compared"
+    for text, holds in nothing.items():
+        if frame.select((holds == pl.col("difference").is_null()).all()).item():
+            formula = f'IF({text},"",{{ledger}}-{{exchange}})'
+            return {"difference": (formula.format(**cell), formula.format(**{name: name for name in cell}))}
+    return {}
+
+
+def write_sheet(
+    book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field], *, note: str, repeated: int
+) -> tuple[Placed, Any]:
+    """Write a frame of at most a sheet's rows as a sheet of its own: title, note, groups, table, print set-up."""
+    sheet = book.sheet(name)
+    widths = fit_headings(sheet, fields, fit_columns(sheet, fields, frame))
+    book.title(sheet, name, note, note_column=repeated)
+    placed = write_table(book, sheet, table_name(name), fields, frame, top=3, bands=True)
+    sheet.freeze_panes(_HEADER_ROW, repeated)
+    print_by_group(sheet, fields, widths, repeated=repeated, header=_HEADER_ROW)
+    return placed, sheet
+
+
+def fit_headings(sheet: Any, fields: Sequence[Field], widths: Sequence[float]) -> list[float]:
+    """Widen columns whose heading would need a third line, which the row of headings does not have."""
+    fitting = [max(width, _two_lines(one.heading)) for one, width in zip(fields, widths, strict=True)]
+    for column, (width, fitted) in enumerate(zip(widths, fitting, strict=True)):
+        if fitted > width:
+            sheet.set_column(column, column, fitted)
+    return fitting
+
+
+def table_name(sheet: str) -> str:
+    """The name of a sheet's table: a name takes no blanks and hyphens."""
+    return sheet.replace(" ", "_").replace("-", "_")
+
+
+def mark_words(book: Book, sheet: Any, cells: str, words: Mapping[str, dict[str, Any]]) -> None:
+    """Colour the cells that say one of the words; the words say it all the same."""
+    for word, look in words.items():
+        style = book.workbook.add_format(look)
+        sheet.conditional_format(cells, {"type": "cell", "criteria": "==", "value": f'"{word}"', "format": style})
+
+
+def _two_lines(heading: str) -> float:
+    """The width that takes the heading on two lines."""
+    words = heading.split()
+    halves = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(len(words))]
+    return 3.0 + min(max(len(upper), len(lower)) for upper, lower in halves)
+
+
+def _cut(text: pl.Expr) -> pl.Expr:
+    size = text.str.len_chars()
+    cut = pl.format("{}... ({} characters)", text.str.head(_TEXTS_MAX), size)
+    return pl.when(size > _TEXTS_MAX).then(cut).otherwise(text)
+
+
+def _shown(column: Column) -> Field:
+    one = field(column)
+    if column.dtype == pl.Boolean:
+        flag = pl.col(column.name)
+        return replace(one, values=pl.when(flag).then(pl.lit("yes")).when(flag.not_()).then(pl.lit("no")))
+    return replace(one, kind="rate") if one.kind == "percent" else one
