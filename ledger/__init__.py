@@ -13,6 +13,9 @@ from ledger.columns import FRAMES, Column
 from ledger.files import read_events, replay_files
 from ledger.marks import read_marks
 from ledger.policies import Policies
+from ledger.reconciliation.breaks import Tolerances
+from ledger.reconciliation.request import ReconcileRequest
+from ledger.reconciliation.run import reconcile_files
 from ledger.refusals import BadInput, LedgerError, PolicyError
 
 __all__ = [
@@ -23,8 +26,11 @@ __all__ = [
     "LedgerError",
     "Policies",
     "PolicyError",
+    "ReconcileRequest",
+    "Tolerances",
     "read_events",
     "read_marks",
+    "reconcile_files",
     "replay",
     "replay_files",
 ]

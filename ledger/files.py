@@ -4,7 +4,7 @@ Memory is bounded by a batch of events or the largest position, not by the files
 until their turn comes, and every frame is written as it is made.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from ledger.output import complete_or_nothing, write_frame
 from ledger.policies import Policies
 from ledger.positions import positions_of, valued
 from ledger.postings import posting_amounts, postings_of
+from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA, read_batches
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.sequence_rules import repeated_refusals
@@ -33,15 +34,7 @@ from ledger.steps import Step
 BATCH_EVENTS = 250_000
 """Events replayed together, unless one position has more: few enough that memory is used again, not asked for."""
 
-Progress = Callable[[str, int, int], None]
-"""Told the stage, how many of its rows are done, and how many there are (0 while that is not known)."""
-
-
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress for those who do not ask."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def read_events(paths: Iterable[str | Path], policies: Policies | None = None) -
     return pl.concat([EVENTS_SCHEMA.to_frame(), *(batch.events for batch in batches)])
 
 
-def replay_files(request: Request, folder: Path, suffix: str = "parquet", progress: Progress = _silent) -> pl.DataFrame:
+def replay_files(request: Request, folder: Path, suffix: str = "parquet", progress: Progress = silent) -> pl.DataFrame:
     """Replay event files into the frames of `ledger.columns.FRAMES`, one file each in `folder`; returns the checks.
 
     Raises BadInput with all refusals, of single rows and of the course of every position whose rows can all be read;

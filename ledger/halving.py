@@ -7,7 +7,7 @@ from ledger.policies import Policies
 from ledger.replay import ledger_of, replay_parts
 
 SAMPLE_ROWS = 20_000
-_HALVED = ("quantity", "fee")
+_HALVED = ("quantity", "value", "fee")
 
 
 def halving_check(
@@ -33,12 +33,12 @@ def cut_in_two(events: pl.DataFrame) -> pl.DataFrame:
     """The events with each fill in two halves, one after the other, where halves are exact.
 
     Left whole: what a half would change by rounding alone (more than 9 decimals in the quantity, 8 in the price, 16
-    in the fee), recorded initial margins, and fills that must find a position to reduce.
+    in the fee), values and initial margins as recorded, and fills that must find a position to reduce.
     """
     exact = pl.all_horizontal(_has_decimals("quantity", 9), _has_decimals("price", 8), _has_decimals("fee", 16))
-    cut = (
-        (pl.col("kind") == "fill") & ~pl.col("reduce_only").fill_null(value=False) & pl.col("amount").is_null() & exact
-    )
+    at_price = (pl.col("value") == pl.col("quantity") * pl.col("price")).fill_null(value=True)
+    may_open = ~pl.col("reduce_only").fill_null(value=False)
+    cut = (pl.col("kind") == "fill") & may_open & pl.col("amount").is_null() & exact & at_price
     halves = events.with_columns(
         pl.when(cut).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name) for name in _HALVED
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reports.interest_commands import interest
+from reports.reconcile_commands import import_files, reconcile
 from reports.terminal import FILE, REFUSALS, Time, errors_told, exit_code, progress_told, tell
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main() -> None:
       margin-ledger replay events.csv --marks marks.csv --out books
       margin-ledger report books books.xlsx
       margin-ledger explain books main:BTC-USDT:USDT
+      margin-ledger reconcile --ledger bills.zip --exchange positions.json --out books --report books.xlsx
+      margin-ledger import bills.zip fills.json --out read
       margin-ledger interest reperform interest.csv --events fills.csv --rates rates.csv --out books
 
     Exit codes: 0 reconciled, 1 a check failed, 2 bad input.
@@ -183,3 +186,5 @@ def _demonstrate(request: "Request", folder: Path) -> "pl.DataFrame":
 
 
 main.add_command(interest)
+main.add_command(import_files)
+main.add_command(reconcile)

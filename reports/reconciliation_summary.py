@@ -147,7 +147,8 @@ def _verdicts(comparison: pl.DataFrame | None) -> dict[str, str]:
 def _what(row: dict[str, Any], verdict: str) -> str:
     """Which figure of which position is how far off."""
     figure = _FIGURES.get(row["figure"], _words(row["figure"]))
-    name = f"{figure} of {_printable(row['position'])} {'are' if figure == 'assets' else 'is'}"
+    source = ", by the exchange's events," if row["stated_by"] == "events" else ""
+    name = f"{figure} of {_printable(row['position'])}{source} {'are' if figure == 'assets' else 'is'}"
     unit = "" if row["unit"] in (None, "", "share") else f" {_printable(row['unit'])}"
     if verdict == "only_at_exchange" or row["ledger"] is None:
         return f"{name} only at the exchange ({_amount(row['exchange'])}{unit})"

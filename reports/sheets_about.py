@@ -9,6 +9,8 @@ from ledger.columns import INPUTS
 from reports.sheets import AGREES, DIFFERS, EXACT, FOLLOWS, LIVE, Book, fit_columns, mark_results, write_table
 from reports.sheets_checks import MASTER
 from reports.sheets_fields import Field, Placed, field, iso_time, without_number
+from reports.sheets_reconciliation import COLOURS as RECONCILIATION_COLOURS
+from reports.sheets_reconciliation import DESCRIPTIONS
 
 _PURPOSE = "Assets, liability and margin of each isolated spot-margin position, event by event, to file and row."
 _HOW_TO_READ = (
@@ -46,6 +48,7 @@ SHEETS = {
     "Ledger": "Opening, change and closing of every balance for every part of an event.",
     "Parameters": "Policies of the run and every constant a formula reads.",
     "Glossary": "Meaning, unit, formula and source of every column.",
+    **DESCRIPTIONS,
 }
 
 
@@ -69,7 +72,7 @@ def write_about(book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str
     book.title(sheet, "Spot margin ledger", _PURPOSE)
     row = _write_facts(book, sheet, frames, result, 3)
     row = _write_index(book, sheet, sheets, row + 1)
-    row = _write_reading(book, sheet, row + 1, "interest" in frames)
+    row = _write_reading(book, sheet, row + 1, "interest" in frames, bool(DESCRIPTIONS.keys() & sheets))
     book.text(sheet, row + 1, 0, "Inputs", bold=True, font_size=12)
     placed = write_table(book, sheet, "Inputs", fields, inputs, top=row + 3)
     sheet.fit_to_pages(1, 0)
@@ -124,9 +127,11 @@ def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
     return top + 1 + len(sheets)
 
 
-def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool) -> int:
-    sums = "ROUND, SUM, SUMIFS and COUNTIFS" if has_interest else "SUM and COUNTIFS"
+def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool, is_reconciled: bool) -> int:
+    sums = "SUM, SUMIFS and COUNTIFS" if is_reconciled else "SUM and COUNTIFS"
+    sums = "ROUND, SUM, SUMIFS and COUNTIFS" if has_interest else sums
     colours = (*_COLOURS, *(_INTEREST_COLOURS if has_interest else ()))
+    colours = (*colours, *(RECONCILIATION_COLOURS if is_reconciled else ()))
     book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
     for row, text in enumerate(_HOW_TO_READ, top + 1):
         book.text(sheet, row, 0, text.format(sums=sums))

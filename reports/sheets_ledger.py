@@ -20,7 +20,7 @@ _GROUPS = {
     "Source": ("event_id", "input", "row"),
     "Fill": ("quantity", "price", "value", "fee", "fee_currency"),
     "Other accounts": ("account_base", "account_quote", "insurance_fund", "interest", "realised_pnl"),
-    "State": ("kind", "episode", "direction", "mode"),
+    "State": ("kind", "episode", "direction", "mode", "reason"),
     "Leverage and entry": ("leverage", "initial_margin", "margin_formula", "entry_price"),
 }
 _HEADER_ROW = 6

@@ -14,6 +14,7 @@ from reports.sheets_reconciliation_fields import (
     BAD,
     DECIMALS_MAX,
     ENTRY,
+    EXACT_GROUP,
     GOOD,
     LIVE_WORK_MAX,
     OPEN,
@@ -31,12 +32,12 @@ BREAKS_SHEET, PARTS_SHEET = "Breaks", "Break causes"
 REVIEW = ("open", "in review", "accepted", "corrected", "disputed")
 """What becomes of a break, in a reviewer's words."""
 _BREAK_GROUPS = {
-    "Break": ("position", "figure", "unit"),
+    "Break": ("position", "figure", "stated_by", "unit"),
     "Ledger and exchange": ("ledger", "exchange"),
     "Difference and its parts": ("difference", "explained", "unexplained"),
-    "Identity": ("break_id",),
     "Why": ("causes", "ambiguous", "material"),
     "When": ("first_seen", "last_seen"),
+    EXACT_GROUP: ("break_id",),
 }
 _PART_GROUPS = {
     "Part of a break": ("place", "cause", "amount", "certainty"),
@@ -82,7 +83,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
     formulas = difference_formula(fields, frame)
     if parts and frame.height * sum(part.height for _, part in parts) <= LIVE_WORK_MAX:
         # Behind every cell that it and the other formulas read, so that none of those moves.
-        behind = next(n for n, one in enumerate(fields) if one.group == "Identity")
+        behind = next(n for n, one in enumerate(fields) if one.group == "Why")
         fields.insert(behind, _adds_up(fields))
         formulas |= _sums(parts, in_row(fields)["number"])
         fields = [_or_zero(one) if one.name in ("explained", "unexplained") else one for one in fields]

@@ -39,7 +39,7 @@ BAD: dict[str, Any] = DIFFERS
 """Colours of what agrees, of what is only noted, and of what does not agree."""
 
 NUMBER_FORMATS[ENTRY] = "@"
-WIDTHS[ENTRY] = 20
+WIDTHS[ENTRY] = 24
 TO_FILL_IN: dict[str, Any] = {"bg_color": "#FFFBEA", "border_color": "#BF9000"}
 KINDS_LOOK[ENTRY] = {"align": "left", "indent": 1, "text_wrap": True, "locked": False, "border": 1, **TO_FILL_IN}
 

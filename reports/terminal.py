@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     import polars as pl
 
-    from ledger.files import Progress
+    from ledger.progress import Progress
 
 OK, BREAKS, BAD_INPUT, STOPPED = 0, 1, 2, 130
 _LISTED = 1_000

@@ -11,7 +11,9 @@ from xlsxwriter import Workbook  # type: ignore[import-untyped]
 from ledger.columns import FRAMES, TIME, Column, schema
 from ledger.interest.columns import INTEREST_FRAMES, INTEREST_ROWS, RATES
 from ledger.money import INTEGER_DIGITS, MONEY, SCALE
+from ledger.reconciliation.columns import RECONCILIATION_FRAMES
 from ledger.refusals import LedgerError
+from ledger.statements.columns import STATEMENT_FRAMES
 from reports import sheets
 from reports.sheets import Book
 from reports.sheets_about import input_fields, write_about
@@ -27,6 +29,7 @@ from reports.sheets_fields import Field, Placed, Tables, place, without_number
 from reports.sheets_interest import InterestParts, interest_parts, write_interest
 from reports.sheets_ledger import in_order, ledger_fields, write_ledger
 from reports.sheets_positions import position_fields, write_positions
+from reports.sheets_reconciliation import ReconciliationParts, break_lines, reconciliation_parts, write_reconciliation
 from reports.sheets_reference import (
     WORKBOOK_PARAMETERS,
     glossary,
@@ -49,22 +52,20 @@ _MONEY_TEXT = rf"^-?\d{{1,{INTEGER_DIGITS}}}(\.\d{{1,{SCALE}}})?$"
 def read_frames(directory: Path) -> dict[str, pl.DataFrame]:
     """The frames a replay wrote to a directory, as Parquet or CSV, with exactly the schemas of FRAMES.
 
-    Those of INTEREST_FRAMES are read too if any is there. Amounts in CSV are read as text and cast to decimals.
+    Those of interest and of a reconciliation are read too if any is there. Amounts in CSV are cast from text.
     Raises LedgerError when a file is missing, cannot be read or was not written by a replay.
     """
-    has_interest = any((directory / f"{name}{ending}").is_file() for name in INTEREST_FRAMES for ending in _ENDINGS)
-    wanted = {**FRAMES, **(INTEREST_FRAMES if has_interest else {})}
+    wanted = _wanted(lambda name: any((directory / f"{name}{ending}").is_file() for ending in _ENDINGS))
     return {name: _read_frame(directory, name, columns) for name, columns in wanted.items()}
 
 
 def write_workbook(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
-    """Write the workbook of a replay; `frames` are those of FRAMES, and of INTEREST_FRAMES or none of them.
+    """Write the workbook of a replay; `frames` are those of FRAMES, and of interest or reconciliation all or none.
 
     The file appears only when it is complete, and the same frames give the same bytes. Raises LedgerError
     when a frame is not one of a replay or the file cannot be written.
     """
-    has_interest = any(name in frames for name in INTEREST_FRAMES)
-    for name, columns in {**FRAMES, **(INTEREST_FRAMES if has_interest else {})}.items():
+    for name, columns in _wanted(lambda name: name in frames).items():
         if name not in frames or frames[name].schema != schema(columns):
             raise LedgerError(f"{name}: not the frame of a replay; give the frames that replay returned")
     if frames["checks"].is_empty():
@@ -77,6 +78,12 @@ def write_workbook(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
             draft.replace(path)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _wanted(is_there: Callable[[str], bool]) -> dict[str, tuple[Column, ...]]:
+    """The frames a workbook is made of: those of a replay, and each group of others of which one is there."""
+    groups = (INTEREST_FRAMES, {**STATEMENT_FRAMES, **RECONCILIATION_FRAMES})
+    return FRAMES | {name: columns for group in groups if any(map(is_there, group)) for name, columns in group.items()}
 
 
 def parts(name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> list[tuple[Placed, pl.DataFrame]]:
@@ -117,31 +124,45 @@ def _write_sheets(book: Book, frames: Mapping[str, pl.DataFrame]) -> None:
     position_parts = parts("Positions", positions, position_fields(positions))
     interest = interest_parts(frames, parts)
     ledger_parts = parts("Ledger", ledger, ledger_fields())
-    lines = _lines(position_parts, interest, ledger_parts)
+    reconciled = reconciliation_parts(frames, ledger_parts, parts)
+    lines = _lines(position_parts, interest, ledger_parts, reconciled)
     tolerance = float(WORKBOOK_PARAMETERS[0]["value"])
-    names = [placed.sheet for placed, _ in (*position_parts, *interest.all, *ledger_parts)]
+    in_order_of_book = (
+        *reconciled.before_positions,
+        *position_parts,
+        *reconciled.after_positions,
+        *interest.all,
+        *reconciled.before_ledger,
+        *ledger_parts,
+        *reconciled.after_ledger,
+    )
+    names = [placed.sheet for placed, _ in in_order_of_book]
 
     result = overall(frames["checks"], lines, tolerance)
     write_about(book, frames, ["Checks", *names, "Parameters", "Glossary"], result)
     write_checks(book, frames["checks"], lines, tolerance)
+    write_reconciliation(book, reconciled, reconciled.before_positions)
     for placed, frame in position_parts:
         write_positions(book, placed.sheet, frame, placed.fields)
+    write_reconciliation(book, reconciled, reconciled.after_positions)
     write_interest(book, interest)
+    write_reconciliation(book, reconciled, reconciled.before_ledger)
     before: Placed | None = None
     for placed, frame in ledger_parts:
         before = write_ledger(book, placed.sheet, frame, placed.fields, before)
+    write_reconciliation(book, reconciled, reconciled.after_ledger)
     write_parameters(book, with_workbook_parameters(frames["parameters"]))
-    listed = [position_parts[0][0], *interest.first_of_each(), ledger_parts[0][0]]
+    others = [placed for placed, _ in reconciled.all]
+    listed = [*others, position_parts[0][0], *interest.first_of_each(), ledger_parts[0][0]]
     also = {"rates (input)": RATES, "interest rows (input)": INTEREST_ROWS} if "interest" in frames else {}
     write_glossary(book, glossary(_all_fields(listed, lines, tolerance), also))
 
 
-def _lines(positions: Tables, interest: InterestParts, ledger: Tables) -> pl.DataFrame:
-    """The lines of the tie-out; where there are causes of differences, one more ties these two."""
-    lines = tie_out_lines([*positions, *interest.all, *ledger])
-    if not interest.causes:
-        return lines
-    return pl.concat([lines, causes_line(interest.causes, interest.detail)])
+def _lines(positions: Tables, interest: InterestParts, ledger: Tables, reconciled: ReconciliationParts) -> pl.DataFrame:
+    """The lines of the tie-out; where there are causes of differences or parts of breaks, one more ties them."""
+    lines = tie_out_lines([*positions, *interest.all, *ledger, *reconciled.all])
+    more = [causes_line(interest.causes, interest.detail)] if interest.causes else []
+    return pl.concat([lines, *more, *break_lines(reconciled)])
 
 
 def _all_fields(listed: Sequence[Placed], lines: pl.DataFrame, tolerance: float) -> dict[str, Sequence[Field]]:

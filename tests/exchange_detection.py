@@ -22,7 +22,7 @@ import exchange_snapshots
 import exchange_truth
 from exchange_events import name_of
 
-from ledger.reconciliation import ReconcileRequest, reconcile_files
+from ledger import ReconcileRequest, reconcile_files
 
 SETTINGS = ("bills", "snapshots", "snapshot")
 WORLDS, POSITIONS, EVENTS = 4, 20, (10, 40)

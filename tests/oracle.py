@@ -308,7 +308,7 @@ def _entry_prices(position):
 def _row(position, event, action, opening, *, fill=None, account=(ZERO, ZERO), **amounts):
     """One part of an event, with opening, change and closing of every balance."""
     row = {name: position[name] for name in STATE}
-    row |= {name: event[name] for name in EVENT}
+    row |= {name: event.get(name) for name in EVENT}
     row |= {name: fill and fill[name] for name in ("quantity", "value", "fee")}
     row |= {"action": action, "entry_prices": _entry_prices(position)}
     for leg, before, after in zip(("base", "quote", "margin"), opening, balances(position), strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 import openpyxl
 import polars as pl
 import pytest
+from test_interest_sheets import interest_frames
 from test_workbook import HEADER_ROW, LB, START, column, formulas, libreoffice, made_up_frames, typed, values
 from xlsxwriter import Workbook
 
@@ -22,6 +23,7 @@ from ledger.reconciliation.columns import (
     RECONCILIATION_FRAMES,
     ROLL_FORWARD,
 )
+from ledger.refusals import LedgerError
 from ledger.statements.columns import CERTIFICATE, STATEMENT_FRAMES, STATEMENTS, SUMS
 from reports import sheets, sheets_reconciliation_breaks, sheets_reconciliation_fields
 from reports.picture import convert
@@ -30,7 +32,7 @@ from reports.sheets_checks import tie_out_lines, write_checks
 from reports.sheets_ledger import in_order, ledger_fields, write_ledger
 from reports.sheets_reconciliation import DESCRIPTIONS, break_lines, reconciliation_parts, write_reconciliation
 from reports.sheets_reference import WORKBOOK_PARAMETERS, with_workbook_parameters, write_parameters
-from reports.workbook import parts
+from reports.workbook import parts, read_frames, write_workbook
 
 __all__ = ["libreoffice"]
 # The chart that LibreOffice writes again is more than openpyxl can read; the one of the workbook it can.
@@ -522,3 +524,58 @@ def test_formulas_use_only_what_every_program_has(book: Path) -> None:
 def test_headings_fit_two_lines() -> None:
     assert sheets_reconciliation_fields._two_lines("Margin changed (exact)") == 17
     assert sheets_reconciliation_fields._two_lines("Row") == 6
+
+
+def interest_too() -> dict[str, pl.DataFrame]:
+    return {**all_frames(), **interest_frames()}
+
+
+@pytest.fixture(scope="module")
+def whole_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "book.xlsx"
+    write_workbook(interest_too(), path)
+    return path
+
+
+def test_the_whole_workbook_has_every_sheet_in_its_order(whole_book: Path) -> None:
+    assert openpyxl.load_workbook(whole_book).sheetnames == [
+        *("About", "Checks", "Lead", "Roll-forward", "Positions", "Comparison"),
+        *("Interest per day", "Interest causes", "Interest roll-forward", "Interest"),
+        *("Breaks by cause", "Breaks", "Break causes", "Events", "Adjustments", "Ledger"),
+        *("Certificate", "Control totals", "Unclassified", "Parameters", "Glossary"),
+    ]
+    saved = values(whole_book)
+    assert saved["Checks"]["B3"].value == "OK"
+    about = [cell.value for row in saved["About"].iter_rows() for cell in row]
+    assert set(DESCRIPTIONS.values()) <= set(about)
+    where = column(saved, "Glossary", "Where", header=4)
+    assert set(DESCRIPTIONS) <= set(where)
+
+
+@pytest.mark.libreoffice
+@pytest.mark.usefixtures("libreoffice")
+def test_the_whole_workbook_is_recalculated_to_what_it_shows(whole_book: Path, tmp_path: Path) -> None:
+    assert [one for one in differing(whole_book, tmp_path) if not (one[0] == "Checks" and one[1][0] == "E")] == []
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_each_frame_that_is_there_is_read(tmp_path: Path, ending: str) -> None:
+    frames = all_frames()
+    for name, frame in frames.items():
+        getattr(frame, f"write_{ending}")(tmp_path / f"{name}.{ending}")
+    assert set(read_frames(tmp_path)) == set(frames)
+    assert all(frame.equals(frames[name]) for name, frame in read_frames(tmp_path).items())
+    (tmp_path / f"lead.{ending}").unlink()
+    assert set(frames) - set(read_frames(tmp_path)) == {"lead"}
+
+
+def test_breaks_without_their_causes_are_refused(tmp_path: Path) -> None:
+    frames = all_frames()
+    del frames["break_causes"]
+    with pytest.raises(LedgerError, match="break_causes: not the frame of a replay"):
+        write_workbook(frames, tmp_path / "book.xlsx")
+
+
+def test_the_same_reconciliation_gives_the_same_bytes(whole_book: Path, tmp_path: Path) -> None:
+    write_workbook(interest_too(), tmp_path / "again.xlsx")
+    assert (tmp_path / "again.xlsx").read_bytes() == whole_book.read_bytes()

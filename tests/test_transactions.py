@@ -1,6 +1,7 @@
 """From rows of exchange files to canonical events: each meaning, each fallback, and what must not matter."""
 
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 
 import exchange_files
@@ -537,6 +538,7 @@ def test_rows_without_an_identifier_count_as_often_as_in_the_file_that_has_most(
 
 # --- whole histories ----------------------------------------------------------------------------------------
 
+RECORDS = Path(__file__).parent.parent / "fixtures" / "records"
 FEEDS = (okx_fills.FEED, okx_bills.FEED, okx_interest.FEED, *okx_trading_history.FEEDS)
 BALANCES = ("position", "episode", "direction", "mode", "status", "base_leg", "quote_leg", "margin", "realised_pnl")
 
@@ -656,6 +658,15 @@ def test_files_are_read_together(folder, tmp_path):
     assert found.transactions.events.height == len(happened)
     assert found.rows.height == found.read.height
     assert found.layouts[4] == ("OKX bills",)
+
+
+def test_a_snapshot_tells_the_margin_currency_of_fills(folder, tmp_path):
+    happened = [event for event in history(11) if event["instrument"] == "BTC-USDT"]
+    fills = written(folder, happened, "fills.json")
+    said = Defaults(margin_currencies={("main", "BTC-USDT"): "USDT"}, leverage=Decimal(5))
+    for paths, code in (([fills], "USDT"), ([fills, RECORDS / "positions.json"], "BTC")):
+        found = read_statements(paths, said, tmp_path)
+        assert found.transactions.events["margin_currency"].unique().to_list() == [code]
 
 
 def test_all_refusals_of_all_files_are_raised_together(tmp_path):

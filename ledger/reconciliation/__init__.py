@@ -4,9 +4,3 @@ both sides read -> events side by side -> corrections that the exchange's events
                 -> ledger replayed     -> compared with snapshots and with the corrected events -> breaks
 breaks -> hypotheses searched and replayed -> parts of each break, one replayed step after the other
 """
-
-from ledger.reconciliation.breaks import Tolerances
-from ledger.reconciliation.request import ReconcileRequest
-from ledger.reconciliation.run import reconcile_files
-
-__all__ = ["ReconcileRequest", "Tolerances", "reconcile_files"]

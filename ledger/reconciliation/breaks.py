@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
@@ -156,7 +157,7 @@ def parts_of(
 
 
 def _columns(rows: pl.DataFrame) -> pl.DataFrame:
-    wanted = {**schema(BREAK_CAUSES), "step": pl.UInt32}
+    wanted: dict[str, Any] = {**schema(BREAK_CAUSES), "step": pl.UInt32}
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in rows.columns]
     return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
 

@@ -79,6 +79,7 @@ BREAKS = (
     Column("break_id", pl.String, "", "Stable name of the break: the same in every run.", "reconciliation"),
     Column("position", pl.String, "", "account:instrument:margin currency.", "rules 1"),
     Column("figure", pl.String, "", "Column of the positions frame that differs.", "reconciliation"),
+    Column("stated_by", pl.String, "", "What the exchange's figure is from.", "reconciliation"),
     Column("unit", pl.String, "", "Currency, or unit of the figure.", "reconciliation"),
     Column("ledger", MONEY, "unit", "The ledger's figure at the last moment.", "ledger"),
     Column("exchange", MONEY, "unit", "The exchange's figure then.", "exchange file"),

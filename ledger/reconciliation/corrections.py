@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -9,31 +10,31 @@ from ledger.columns import EVENTS, MODES, TIME, schema
 from ledger.policies import Policies
 from ledger.reconciliation.columns import CAUSES, CERTAINTY
 from ledger.reconciliation.hypotheses import Hypothesis
-from ledger.reconciliation.variants import ADDED_SCHEMA, REMOVED_SCHEMA, VARIANT_SCHEMA, Edits, histories
+from ledger.reconciliation.variants import ADDED_SCHEMA, VARIANT_SCHEMA, Edits, histories
 
-CORRECTION_SCHEMA = pl.Schema(
-    {
-        "position": pl.String,
-        "step": pl.UInt32,
-        "time": TIME,
-        "cause": pl.Enum(list(CAUSES)),
-        "certainty": pl.Enum(CERTAINTY),
-        "alternatives": pl.String,
-        "hypothesis": pl.String,
-        "removed_id": pl.String,
-        "added_id": pl.String,
-        "mode_instead": pl.Enum(MODES),
-        "ledger_input": pl.UInt16,
-        "ledger_row": pl.UInt32,
-        "exchange_input": pl.UInt16,
-        "exchange_row": pl.UInt32,
-    }
-)
+_CORRECTION: dict[str, Any] = {
+    "position": pl.String,
+    "step": pl.UInt32,
+    "time": TIME,
+    "cause": pl.Enum(list(CAUSES)),
+    "certainty": pl.Enum(CERTAINTY),
+    "alternatives": pl.String,
+    "hypothesis": pl.String,
+    "removed_id": pl.String,
+    "added_id": pl.String,
+    "mode_instead": pl.Enum(MODES),
+    "ledger_input": pl.UInt16,
+    "ledger_row": pl.UInt32,
+    "exchange_input": pl.UInt16,
+    "exchange_row": pl.UInt32,
+}
+CORRECTION_SCHEMA = pl.Schema(_CORRECTION)
 """One row per correction; those of one `step` of a position are made together. `added_id` names an event of
 Corrections.added."""
 
 _MOST_STEPS, _MOST_REPLAYED = 60, 3_000_000
 """Steps of one position that are told apart, and events that are replayed for them; beyond, steps are put together."""
+_ADDED = [pl.col(name).cast(dtype) for name, dtype in ADDED_SCHEMA.items()]
 _ONLY_MODE = r"^mode [a-z]+ for [a-z]+$"
 
 
@@ -56,7 +57,10 @@ class Corrections:
 
 def no_corrections() -> Corrections:
     """None."""
-    added = {**{name: dtype for name, dtype in ADDED_SCHEMA.items() if name != "variant"}, "added_id": pl.String}
+    added: dict[str, Any] = {
+        **{name: dtype for name, dtype in ADDED_SCHEMA.items() if name != "variant"},
+        "added_id": pl.String,
+    }
     return Corrections(CORRECTION_SCHEMA.to_frame(), pl.DataFrame(schema=added))
 
 
@@ -178,7 +182,7 @@ def _added(numbered: pl.DataFrame, ledger: pl.DataFrame, exchange: pl.DataFrame)
 
 
 def _placed(added: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
-    """The events with the `sequence` at which they stand among the ledger's: interest first at its moment, the rest last."""
+    """The events with their `sequence` among the ledger's: interest first at its moment, the rest last."""
     before = ledger.select("position", "time", last="sequence").sort("time", "last")
     early = pl.when(pl.col("kind") == "interest").then(pl.col("time") - pl.duration(microseconds=1)).otherwise("time")
     found = (
@@ -251,7 +255,9 @@ def stepwise(corrections: Corrections, events: pl.DataFrame, policies: Policies)
     mode = pairs.filter(pl.col("mode_instead").is_not_null()).group_by("variant").agg(pl.col("mode_instead").last())
     edits = Edits(
         variants.join(mode, on="variant", how="left", maintain_order="left").select(*VARIANT_SCHEMA),
-        pairs.filter(pl.col("removed_id").is_not_null()).select("variant", event_id="removed_id").cast(REMOVED_SCHEMA),
-        pairs.join(corrections.added, on="added_id").select(*ADDED_SCHEMA).cast(ADDED_SCHEMA),
+        pairs.filter(pl.col("removed_id").is_not_null()).select("variant", event_id="removed_id"),
+        pairs.join(corrections.added, on="added_id").select(
+            pl.col(name).cast(dtype) for name, dtype in ADDED_SCHEMA.items()
+        ),
     )
     return histories(events, edits, policies).join(variants, on="variant", how="left", maintain_order="left")

@@ -4,7 +4,8 @@ A snapshot says by how much each balance is off, not why. So every event of the 
 each way a ledger goes wrong, and the effect of that on the balances is compared with what is off. Between two closes
 balances are sums, so the effect is a difference of the event's own flows; what fits is replayed before it is believed.
 
-Callers work under `wide_decimals`. The search walks the events of one position that is off, in Python's decimals: it is short, and nothing else needs it.
+The search walks the events of one position that is off, in Python's decimals: it is short, and nothing else needs it.
+Callers work under `wide_decimals`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -268,7 +269,7 @@ def _other_rates(event: Event, which: str, own: Decimal | None, beside: set[Any]
 
 
 def _other_roundings(event: Event, which: str, rates: set[Any]) -> Iterator[Hypothesis]:
-    charges = {}
+    charges: dict[Decimal, None] = {}
     for rate in rates:
         for decimals in (16, 8):
             for rounding in (ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN):

@@ -40,8 +40,8 @@ def investigated(events: pl.DataFrame, moments: pl.DataFrame, end: datetime, pol
     """Corrections after which the ledger agrees with the snapshots, of each position of which some are off.
 
     `events` (EVENTS, `position`, `sequence`, `input`, `row`) is the ledger's side, as the exchange's own events
-    correct it; `moments` (MOMENT_SCHEMA) are the snapshots of the same positions; `end` is the time of the ledger's last
-    event of any position.
+    correct it; `moments` (MOMENT_SCHEMA) are the snapshots of the same positions; `end` is the time of the last event
+    of any position.
     """
     found = no_corrections()
     with wide_decimals():

@@ -1,6 +1,7 @@
 """When the two sides are compared, and what the exchange states then: one row per position and moment."""
 
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -11,33 +12,32 @@ from ledger.reconciliation.inference import with_readings
 from ledger.reconciliation.states import states_at
 from ledger.statements.columns import SNAPSHOTS
 
-MOMENT_SCHEMA = pl.Schema(
-    {
-        "position": pl.String,
-        "account": pl.String,
-        "instrument": pl.String,
-        "margin_currency": pl.String,
-        "base_currency": pl.String,
-        "quote_currency": pl.String,
-        "time": TIME,
-        "stated_by": pl.String,
-        "opened": TIME,
-        "mark_price": MONEY,
-        "maintenance_rate": MONEY,
-        "liquidation_fee_rate": MONEY,
-        "stated_interest": MONEY,
-        "base_stated": MONEY,
-        "quote_stated": MONEY,
-        "margin_stated": MONEY,
-        "is_long_stated": FLAG,
-        "margin_is_base_stated": FLAG,
-        "mode_stated": pl.Enum(MODES),
-        "note": pl.String,
-        "input": pl.UInt16,
-        "row": pl.UInt32,
-        **dict.fromkeys(STATED, MONEY),
-    }
-)
+_MOMENT: dict[str, Any] = {
+    "position": pl.String,
+    "account": pl.String,
+    "instrument": pl.String,
+    "margin_currency": pl.String,
+    "base_currency": pl.String,
+    "quote_currency": pl.String,
+    "time": TIME,
+    "stated_by": pl.String,
+    "opened": TIME,
+    "mark_price": MONEY,
+    "maintenance_rate": MONEY,
+    "liquidation_fee_rate": MONEY,
+    "stated_interest": MONEY,
+    "base_stated": MONEY,
+    "quote_stated": MONEY,
+    "margin_stated": MONEY,
+    "is_long_stated": FLAG,
+    "margin_is_base_stated": FLAG,
+    "mode_stated": pl.Enum(MODES),
+    "note": pl.String,
+    "input": pl.UInt16,
+    "row": pl.UInt32,
+    **dict.fromkeys(STATED, MONEY),
+}
+MOMENT_SCHEMA = pl.Schema(_MOMENT)
 """`base_stated`, `quote_stated` and `margin_stated` are the balances that the exchange's figures come down to."""
 
 

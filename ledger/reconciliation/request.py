@@ -1,6 +1,6 @@
 """What to reconcile and how."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ class ReconcileRequest:
 
     `ledger` are the files that the ledger is rebuilt from, `exchange` those that say what the exchange has; both may
     be of any layout. `opening` are snapshots to begin with, at `opening_at` or their own time. `account` is that of
-    rows that name none, `defaults` has margin currency, mode and leverage where files do not state them. `layout`
-    and `exchange_layout` name a layout for all files of a side, where it is not to be recognised.
+    rows that name none, `defaults` has margin currency, mode and leverage where files do not state them. `layouts`
+    names the layout of files where it is not to be recognised.
     """
 
     ledger: Sequence[Path]
@@ -27,8 +27,7 @@ class ReconcileRequest:
     opening_at: datetime | None = None
     account: str | None = None
     defaults: Defaults = field(default_factory=Defaults)
-    layout: str | None = None
-    exchange_layout: str | None = None
+    layouts: Mapping[Path, str] = field(default_factory=dict)
     marks: Path | None = None
     policies: Policies = field(default_factory=Policies)
     tolerances: Tolerances = field(default_factory=Tolerances)

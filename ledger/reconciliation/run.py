@@ -9,12 +9,13 @@ import polars as pl
 
 from ledger.checks import combined, finding
 from ledger.columns import INPUTS, LEDGER, PARAMETERS, schema
-from ledger.files import Progress, Request, SpooledRun, parameters_of
+from ledger.files import Request, SpooledRun, parameters_of
 from ledger.inputs import file_facts
 from ledger.marks import read_marks
 from ledger.money import MONEY
 from ledger.ordering import index_positions
 from ledger.output import complete_or_nothing, write_frame
+from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.reconciliation.breaks import breaks_of, compared, parts_of
 from ledger.reconciliation.columns import MATCHES
@@ -29,19 +30,17 @@ from ledger.reconciliation.sides import Sides, read_sides
 from ledger.reconciliation.states import running
 from ledger.refusals import BadInput, refuse_file
 from ledger.spool import Spool
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress for those who do not ask."""
+from ledger.statements.certificate import Window
+from ledger.statements.importing import statement_frames
 
 
 def reconcile_files(
-    request: ReconcileRequest, folder: Path, suffix: str = "parquet", progress: Progress = _silent
+    request: ReconcileRequest, folder: Path, suffix: str = "parquet", progress: Progress = silent
 ) -> pl.DataFrame:
     """Reconcile files and write all frames to `folder`; returns the checks.
 
     Frames are those of a replay, of the exchange's files (STATEMENT_FRAMES) and of the reconciliation
-    (RECONCILIATION_FRAMES), and `adjustments`, the ledger's rows with a reason. Raises BadInput with all refusals;
+    (RECONCILIATION_FRAMES). Raises BadInput with all refusals;
     then it leaves the folder as it was.
     """
     with complete_or_nothing(folder) as ready:
@@ -61,8 +60,6 @@ def reconcile_files(
         for name, frame in frames.items():
             write_frame(frame, ready / f"{name}.{suffix}")
         checks = combined([*run.findings, *findings])
-        adjusted = ledger.filter(pl.col("reason").is_not_null())
-        write_frame(adjusted, ready / f"adjustments.{suffix}")
         run.spooled.keep_ledger(ready, suffix)
         write_frame(checks, ready / f"checks.{suffix}")
         write_frame(_parameters(request), ready / f"parameters.{suffix}")
@@ -90,7 +87,7 @@ class _Sources:
     backwards; so events are numbered, and the ledger is told afterwards where they stand.
     """
 
-    frame_names = ()
+    frame_names: tuple[str, ...] = ()
 
     def __init__(self, events: pl.DataFrame) -> None:
         self._input, self._row = events["input"], events["row"]
@@ -165,8 +162,6 @@ def _reconciled(
     parts = _explained(request, sides, comparison, moments, corrections)
     breaks = breaks_of(comparison, parts)
     rolled, roll_finding = roll_forward(ledger, index)
-    window = (sides.ledger_events["time"].min(), sides.ledger_events["time"].max())
-    certificates = [side.certificate(window) for side in (sides.ledger, sides.exchange)]  # type: ignore[arg-type]
     frames = {
         "matches": matches_frame(both) if both.height else pl.DataFrame(schema=schema(MATCHES)),
         "comparison": pl.concat([comparison, _not_compared(sides)]),
@@ -174,9 +169,7 @@ def _reconciled(
         "break_causes": parts,
         "roll_forward": rolled,
         "lead": lead(moments, rows, index),
-        "certificate": pl.concat([each[0] for each in certificates]),
-        "statement_sums": pl.concat([each[1] for each in certificates]),
-        "statements": pl.concat([_stated(side) for side in (sides.ledger, sides.exchange)]),
+        **statement_frames([sides.ledger, sides.exchange], _window(sides)),
     }
     return frames, [roll_finding, *_findings(frames)]
 
@@ -187,7 +180,7 @@ def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Cor
         return pl.DataFrame(), no_corrections()
     ours = comparable(sides.ledger_events, ledger)
     theirs = comparable(sides.exchange_events)
-    begin, end = theirs["time"].min(), theirs["time"].max()
+    begin = theirs["time"].min()
     covered = pl.col("sort").is_in(sides.covered)
     told = ours.filter(covered & (pl.col("time") >= begin))
     both = matched(told, theirs)
@@ -301,12 +294,10 @@ def _not_compared(sides: Sides) -> pl.DataFrame:
     return told.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
 
 
-def _stated(side: object) -> pl.DataFrame:
-    """Every row of the files, with the event it became or the reason why it is none."""
-    transactions, rows = side.transactions, side.rows  # type: ignore[attr-defined]
-    return rows.join(transactions.placed, on=["input", "row"], how="left", maintain_order="left").rename(
-        {"reason": "no_event_because"}
-    )
+def _window(sides: Sides) -> Window:
+    """From the first event of the ledger to its last."""
+    times = sides.ledger_events["time"]
+    return times.min(), times.max()  # type: ignore[return-value]
 
 
 def _findings(frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:

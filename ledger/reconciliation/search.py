@@ -105,7 +105,7 @@ def _three(singles: list[Hypothesis], off: Effect) -> list[Answer]:
     by_effect: dict[Effect, list[Hypothesis]] = {}
     for single in singles:
         by_effect.setdefault(single.effect, []).append(single)
-    found = []
+    found: list[Answer] = []
     for first, second in combinations(singles, 2):
         for third in by_effect.get(less(less(off, first.effect), second.effect), ()):
             if len({id(part.removed) for part in (first, second, third)}) == 3:
@@ -226,7 +226,7 @@ def _missing_fill(events: Sequence[Event], off: Effect, until: datetime) -> list
 
 
 def _exact_fill(events: Sequence[Event], side: str, base: Decimal, quote: Decimal, blank_fill: Event) -> Event | None:
-    """The fill with a usual fee rate, and quantity and price of few decimals, that changes the legs so; if there is one."""
+    """The fill with a usual fee rate, and quantity and price of few decimals, that changes the legs so."""
     pair = blank_fill["instrument"].split("-")
     for rate in fee_rates(events):
         gross = (base if side == "buy" else quote) / (1 - rate)

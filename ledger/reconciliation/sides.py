@@ -1,5 +1,6 @@
 """The two sides read: files into events in the order they happened, each with the file and row it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import polars as pl
 
 from ledger.columns import EVENTS, schema
 from ledger.ordering import position_name
+from ledger.progress import Progress
 from ledger.reading import EVENTS_SCHEMA
 from ledger.reconciliation.openings import after_openings, opening_events
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.statements.margin_currency import Defaults
-from ledger.statements.reading import Progress, Statements, read_statements
+from ledger.statements.reading import Statements, read_statements
 
 BILL_LAYOUTS = "bills|trading-history"
 """Layouts whose rows tell of everything that happens to a position."""
@@ -40,11 +42,11 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
     """Read all files; raises BadInput with all refusals of all of them."""
     count = len(request.ledger)
     opening = _Reader(request, folder, progress)
-    ledger = opening.read(request.ledger, 1, request.layout, request.account, request.defaults)
+    ledger = opening.read(request.ledger, 1, request.account, request.defaults)
     account = request.account or _only_account(ledger)
     known = replace(request.defaults, margin_currencies=_margin_currencies(ledger), mode=request.defaults.mode)
-    exchange = opening.read(request.exchange, count + 1, request.exchange_layout, account, known)
-    first = opening.read(request.opening, count + len(request.exchange) + 1, None, account, request.defaults)
+    exchange = opening.read(request.exchange, count + 1, account, known)
+    first = opening.read(request.opening, count + len(request.exchange) + 1, account, request.defaults)
     opening.refuse()
     if ledger is None or exchange is None or first is None:
         raise AssertionError("what is not refused is read")
@@ -75,16 +77,14 @@ class _Reader:
         self._request, self._folder, self._progress = request, folder, progress
         self._refusals = [REFUSAL_SCHEMA.to_frame()]
 
-    def read(
-        self, paths: object, first: int, layout: str | None, account: str | None, defaults: Defaults
-    ) -> Statements | None:
+    def read(self, paths: Sequence[Path], first: int, account: str | None, defaults: Defaults) -> Statements | None:
         """What the files state, or nothing where they are refused."""
         try:
             return read_statements(
-                list(paths),  # type: ignore[call-overload]
+                paths,
                 defaults,
                 self._folder,
-                layout,
+                self._request.layouts,
                 account,
                 self._progress,
                 first,

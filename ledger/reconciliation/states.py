@@ -1,5 +1,7 @@
 """What the ledger says of positions at given moments: balances, flows so far, and the measures at a mark price."""
 
+from typing import Any
+
 import polars as pl
 
 from ledger.columns import DIRECTIONS, DISPLAY, FLAG, MEASURES, MODES, TIME
@@ -8,25 +10,24 @@ from ledger.money import MONEY, ZERO
 _RUNNING = ("account_base", "account_quote", "interest", "fee_outside")
 _OF_LIFE = ("initial_margin",)
 
-HISTORY_SCHEMA = pl.Schema(
-    {
-        "position": pl.String,
-        "time": TIME,
-        "mode": pl.Enum(MODES),
-        "direction": pl.Enum(DIRECTIONS),
-        "entry_price": MONEY,
-        "account_base": MONEY,
-        "account_quote": MONEY,
-        "initial_margin": MONEY,
-        "interest_charged": MONEY,
-        "fees_outside": MONEY,
-        "base_leg": MONEY,
-        "quote_leg": MONEY,
-        "margin": MONEY,
-        "margin_is_base": FLAG,
-        "is_long": FLAG,
-    }
-)
+_HISTORY: dict[str, Any] = {
+    "position": pl.String,
+    "time": TIME,
+    "mode": pl.Enum(MODES),
+    "direction": pl.Enum(DIRECTIONS),
+    "entry_price": MONEY,
+    "account_base": MONEY,
+    "account_quote": MONEY,
+    "initial_margin": MONEY,
+    "interest_charged": MONEY,
+    "fees_outside": MONEY,
+    "base_leg": MONEY,
+    "quote_leg": MONEY,
+    "margin": MONEY,
+    "margin_is_base": FLAG,
+    "is_long": FLAG,
+}
+HISTORY_SCHEMA = pl.Schema(_HISTORY)
 """The state of a position after all events of one time, with what has flowed since its first event."""
 
 

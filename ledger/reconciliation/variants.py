@@ -4,6 +4,7 @@ Every variant of a position is a position of its own in one replay, so that many
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -16,10 +17,13 @@ from ledger.sequence_rules import broken_courses
 
 MOST_EVENTS = 1_000_000
 """Events of variants that are replayed together."""
-VARIANT_SCHEMA = {"variant": pl.UInt32, "position": pl.String, "mode_instead": pl.Enum(MODES)}
-REMOVED_SCHEMA = {"variant": pl.UInt32, "event_id": pl.String}
-ADDED_SCHEMA = {"variant": pl.UInt32, **schema(EVENTS), "sequence": pl.Int64}
-_SCHEMA = {**{name: dtype for name, dtype in HISTORY_SCHEMA.items() if name != "position"}, "variant": pl.UInt32}
+VARIANT_SCHEMA: dict[str, Any] = {"variant": pl.UInt32, "position": pl.String, "mode_instead": pl.Enum(MODES)}
+REMOVED_SCHEMA: dict[str, Any] = {"variant": pl.UInt32, "event_id": pl.String}
+ADDED_SCHEMA: dict[str, Any] = {"variant": pl.UInt32, **schema(EVENTS), "sequence": pl.Int64}
+_SCHEMA: dict[str, Any] = {
+    **{name: dtype for name, dtype in HISTORY_SCHEMA.items() if name != "position"},
+    "variant": pl.UInt32,
+}
 _DIGITS = 9  # of a variant's number, which is the account of its events
 
 

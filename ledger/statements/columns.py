@@ -125,5 +125,13 @@ CERTIFICATE = (
 )
 """One row per file and control: that what was handed in is complete, in the order of the files."""
 
-STATEMENT_FRAMES = {"statements": STATEMENTS, "statement_sums": SUMS, "certificate": CERTIFICATE}
+PLACED = (
+    Column("input", pl.UInt16, "", "Input file, as numbered in the inputs frame.", "exchange file"),
+    Column("row", pl.UInt32, "", "Row of that file.", "exchange file"),
+    Column("event_id", pl.String, "", "Event of the ledger that the row is part of.", "certificate"),
+    Column("no_event_because", pl.String, "", "Why the row gives no event.", "certificate"),
+)
+"""What became of a statement."""
+
+STATEMENT_FRAMES = {"statements": (*STATEMENTS, *PLACED), "statement_sums": SUMS, "certificate": CERTIFICATE}
 """The frames that exchange files give, by name."""

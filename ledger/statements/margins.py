@@ -101,11 +101,11 @@ def opening_balances(rows: pl.DataFrame) -> pl.DataFrame:
 def placed_margin(margins: pl.DataFrame, path: pl.DataFrame) -> pl.DataFrame:
     """Each margin row with `fill` (number of the fill it belongs to), or `amount` as an event by itself, or `reason`.
 
-    `margins` have `position_number`, `number`, `meaning`, `order_id`, `currency`, `margin_currency` and `amount` without
-    sign; `path` is that of `with_path`. Posted margin is that of the next fill of its order which opens or increases
-    the position, or else of the last such one; without an order, and while the position is flat, that of its next fill.
-    What a close gives back or takes is evidence of the close (`is_evidence`), by the fill `closed_by`: the replay
-    returns what is left by itself. Everything else changes the margin.
+    `margins` have `position_number`, `number`, `meaning`, `order_id`, `currency`, `margin_currency` and an unsigned
+    `amount`; `path` is that of `with_path`. Posted margin is that of the next fill of its order which opens or
+    increases the position, or else of the last such one; without an order, and while the position is flat, that of
+    its next fill. What a close gives back or takes is evidence of the close (`is_evidence`), by the fill `closed_by`:
+    the replay returns what is left by itself. Everything else changes the margin.
     """
     margins = margins.sort("number")
     fills = path.filter("is_trade").select("position_number", "order_id", "number", "posts", "closes").sort("number")

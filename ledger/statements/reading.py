@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from ledger.feeds import Feed, FeedRows, FileRows, read_files
 from ledger.inputs import file_facts
 from ledger.money import INTEGER_DIGITS, MONEY
 from ledger.policies import Policies
+from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Rule
@@ -44,17 +45,6 @@ _CANONICAL = replace(
     },
 )
 _LAYOUTS = tuple(_CANONICAL if feed is CANONICAL else feed for feed in LAYOUTS)
-
-
-class Progress(Protocol):
-    """Is told what is being done, how many rows are done, and of how many (0: not known)."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note."""
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress for those who do not ask."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +81,16 @@ def read_statements(
     paths: Sequence[Path],
     defaults: Defaults,
     folder: Path,
-    forced: str | None = None,
+    forced: Mapping[Path, str] | None = None,
     account: str | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     first_number: int = 1,
     policies: Policies | None = None,
 ) -> Statements:
     """Read the files of one side, numbered from `first_number`: of any layout, packed or not; .xlsx are adjustments.
 
-    What is packed is unpacked into `folder`. `forced` names the layout of all files but workbooks; `account` is that
-    of rows that name none. The margin currency of a position that snapshots state counts before `defaults`.
+    What is packed is unpacked into `folder`. `forced` names the layout of files where it is not to be recognised;
+    `account` is that of rows that name none. A margin currency that snapshots state counts before `defaults`.
     Raises BadInput with all refusals of all files; where each row is good, of what they are together.
     """
     rules = {STATEMENTS: STATEMENT_RULES, SNAPSHOTS: SNAPSHOT_RULES, EVENTS: rules_for(policies or Policies())}
@@ -111,7 +101,7 @@ def read_statements(
             part, notes = _workbook(path, number, policies)
             comments.append(notes)
         else:
-            part = _file(path, number, folder, forced, rules)
+            part = _file(path, number, folder, (forced or {}).get(path), rules)
         parts.append(part)
         done += sum(rows.rows.height + rows.left_out for rows in part.parts)
         progress("Reading", done, 0)
@@ -180,7 +170,7 @@ def _with_snapshots(defaults: Defaults, snapshots: pl.DataFrame) -> Defaults:
         (account, instrument): codes[0]
         for account, instrument, codes in single.select(*key, "margin_currency").iter_rows()
     }
-    return replace(defaults, margin_currencies={**known, **defaults.margin_currencies})
+    return replace(defaults, margin_currencies={**defaults.margin_currencies, **known})
 
 
 def _too_large(rows: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:

@@ -254,26 +254,25 @@ def _refusals(
     no_currency = f"{given} is not a currency of the pair" if given else "Nothing says in which currency its margin is"
     opens = events.filter((pl.col("kind") == "fill") & pl.col("posts") & pl.coalesce("amount", "leverage").is_null())
     opens = opens.unique("position", keep="first", maintain_order=True)
-    asked = pl.concat(
-        [
-            _asked(first, "margin_currency", f"{no_currency}.", "Give --margin-currency base, quote or a code of it."),
-            _asked(
-                opens,
-                "leverage",
-                "The files state no margin for this position, and a fill that opens one needs it.",
-                "Give --leverage, or the bills, which state the margin.",
-            ),
-        ]
+    whose = _asked(
+        first,
+        "margin_currency",
+        f"{no_currency}.",
+        "Give --margin-currency: base, quote, or one of the pair's two codes.",
     )
-    broken = broken_rules(events.select(_EVENTS.names()), RULES, [])
-    found = refusals_of("", events.select(_EVENTS.names()), broken) if broken else REFUSAL_SCHEMA.to_frame()
-    if found.is_empty():
-        return asked.with_columns(file=_name(files)).select(REFUSAL_SCHEMA.names())
-    by_input = [
-        refusals_of(_file(files, number), part, broken_rules(part, RULES, []))
-        for (number,), part in events.select(_EVENTS.names()).group_by("input", maintain_order=True)
-    ]
-    return pl.concat([asked.with_columns(file=_name(files)).select(REFUSAL_SCHEMA.names()), *by_input])
+    how_much = _asked(
+        opens,
+        "leverage",
+        "The files state no margin for this position, and a fill that opens one needs it.",
+        "Give --leverage, or the bills, which state the margin.",
+    )
+    asked = pl.concat([whose, how_much]).with_columns(file=_name(files)).select(REFUSAL_SCHEMA.names())
+    canonical = events.select(_EVENTS.names())
+    if not broken_rules(canonical, RULES, []):
+        return asked
+    parts = canonical.group_by("input", maintain_order=True)
+    broken = [refusals_of(_file(files, number), part, broken_rules(part, RULES, [])) for (number,), part in parts]
+    return pl.concat([asked, *broken])
 
 
 def _asked(rows: pl.DataFrame, column: str, rule: str, remedy: str) -> pl.DataFrame:
