@@ -5,6 +5,9 @@ margin, SB and SQ a short. A position is `assets`, a `debt` and a `margin`; a de
 LQ and SB the debt can reach zero before the assets are gone (rules.md 2). It shares no line and no idea with
 the package: there, all cases are two signed legs.
 
+What a fill cost is its recorded value, or else quantity x price. An `opening` is a position brought forward: its
+assets, debt and margin come from no account and no market. An `adjustment` corrects one leg and nothing else.
+
 Events, positions and rows are plain dicts; every amount is a Fraction that is a whole number of 10**-18.
 """
 
@@ -83,7 +86,9 @@ def step(position, event, policies=DEFAULTS):
     position["event_number"] += 1
     if event["leverage"] is not None:
         position["leverage"] = event["leverage"]
-    apply = {"interest": _interest, "margin": _margin, "leverage": _leverage}.get(event["kind"], _fill)
+    others = {"interest": _interest, "margin": _margin, "leverage": _leverage}
+    others |= {"opening": _brought_forward, "adjustment": _adjustment}
+    apply = others.get(event["kind"], _fill)
     rows = apply(position, event, policies)
     for number, row in enumerate(rows, start=1):
         averages = row.pop("entry_prices")
@@ -96,11 +101,7 @@ def step(position, event, policies=DEFAULTS):
 
 def _fill(position, event, policies):
     """Open, increase, reduce or close; what goes beyond closing opens the opposite or is left over."""
-    fill = {
-        "quantity": event["quantity"],
-        "value": rounded(event["quantity"] * event["price"]),
-        "fee": event["fee"] or ZERO,
-    }
+    fill = {"quantity": event["quantity"], "value": value_of(event), "fee": event["fee"] or ZERO}
     only_reduces = event["kind"] == "liquidation" or bool(event["reduce_only"])
     if position["direction"] is None or OPENING_SIDE[position["direction"]] == event["side"]:
         if only_reduces:
@@ -119,6 +120,12 @@ def _fill(position, event, policies):
     if event["kind"] == "fill" and event["amount"] and rows[-1]["action"] != "open":
         raise RefusedError("an initial margin on a fill that opens nothing")
     return rows
+
+
+def value_of(event):
+    """What a fill comes to in the quote currency: as recorded, or else quantity times price."""
+    recorded = event.get("value")
+    return rounded(event["quantity"] * event["price"]) if recorded is None else recorded
 
 
 def _fees(position, event, fee):
@@ -297,6 +304,43 @@ def _leverage(position, event, policies):
     return [_row(position, event, "leverage", balances(position))]
 
 
+def _brought_forward(position, event, policies):
+    """A position that exists already: its balances are stated, and no account pays for them."""
+    if position["direction"] is not None:
+        raise RefusedError("an opening balance of a position that is open")
+    opening = balances(position)
+    position["direction"] = {"buy": "long", "sell": "short"}[event["side"]]
+    position["episode"] += 1
+    is_long = position["direction"] == "long"
+    position["assets"], position["debt"] = (event["quantity"], event["value"])[:: 1 if is_long else -1]
+    position["margin"] = event["amount"]
+    if _to_settle(position) <= 0:
+        raise RefusedError("an opening balance with nothing to settle")
+    _average(position, event["quantity"], rounded(event["quantity"] * event["price"]))
+    fill = {"quantity": event["quantity"], "value": event["value"], "fee": None}
+    return [_row(position, event, "open", opening, fill=fill, initial_margin=event["amount"])]
+
+
+def _to_settle(position):
+    """What is to become zero for the position to be closed (rules.md 2)."""
+    return position["assets" if case_of(position) in ("LQ", "SB") else "debt"]
+
+
+def _adjustment(position, event, policies):
+    """A signed amount on the leg of a currency. What owes less owes a positive amount less."""
+    if position["direction"] is None:
+        raise RefusedError("an adjustment of no position")
+    opening = balances(position)
+    owned = "base_currency" if position["direction"] == "long" else "quote_currency"
+    if event["currency"] == position[owned]:
+        position["assets"] += event["amount"]
+    else:
+        position["debt"] -= event["amount"]
+    if _to_settle(position) <= 0:
+        raise RefusedError("an adjustment that closes or turns the position")
+    return [_row(position, event, "adjustment", opening)]
+
+
 # Rows
 
 
@@ -336,6 +380,12 @@ def postings_of(position, row):
             entries.append(("account", row["fee_currency"], -row["fee"]))
     if row["quantity"] is not None:
         sign = -1 if row["side"] == "buy" else 1
-        entries.append(("counterparty", base, sign * row["quantity"]))
-        entries.append(("counterparty", quote, -sign * row["value"]))
+        other = "brought_forward" if row["kind"] == "opening" else "counterparty"
+        entries.append((other, base, sign * row["quantity"]))
+        entries.append((other, quote, -sign * row["value"]))
+    if row["kind"] == "opening":
+        entries.append(("brought_forward", margin_currency, -row["initial_margin"]))
+    if row["kind"] == "adjustment":
+        entries.append(("adjustments", base, -row["base_change"]))
+        entries.append(("adjustments", quote, -row["quote_change"]))
     return [(row, name, currency, amount) for name, currency, amount in entries if amount]

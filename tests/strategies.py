@@ -41,10 +41,11 @@ DUST = Fraction(1, 10**18)
 OPEN_INTENTIONS = (
     ["flip"] * 5
     + ["increase", "reduce", "interest"] * 3
-    + ["close", "reduce_only", "repay"] * 2
+    + ["close", "reduce_only", "repay", "adjust"] * 2
     + ["liquidate_part", "liquidate", "liquidate_over", "add_margin", "take_margin", "leverage", "deleverage"]
 )
-FLAT_INTENTIONS = ["increase"] * 6 + ["leverage"]
+FLAT_INTENTIONS = ["increase"] * 6 + ["leverage"] + ["opening"] * 2
+REASONS = ("missing_fill", "missing_interest", "write_off", "margin_change_missing")
 BLANK = dict.fromkeys([column.name for column in EVENTS]) | {"reduce_only": False}
 
 
@@ -123,10 +124,13 @@ def _is_plausible(event):
         return True
     quantity, price = event["quantity"], event["price"]
     base, quote = event["instrument"].split("-")
-    value = rounded(quantity * price)
+    product, value = rounded(quantity * price), oracle.value_of(event)
     traded = {base: quantity, quote: value}.get(event["fee_currency"], LARGEST)
-    least = rounded(min(quantity, 1) * min(price, 1))
-    return max(quantity, price, value) < LARGEST and least > 0 and abs(event["fee"] or 0) < traded
+    least = rounded(min(quantity, 1) * min(price, 1)) if event["kind"] != "opening" else DUST
+    stated = value > 0 or event["kind"] == "opening"
+    return max(quantity, price, product, abs(value)) < LARGEST and min(least, price) > 0 and stated and (
+        abs(event["fee"] or 0) < traded
+    )
 
 
 def _is_sound(position, rows):
@@ -156,7 +160,20 @@ def _event(random, book):
     often = is_open and book["flips"] and random.random() < 0.6
     intention = "flip" if often else random.choice(OPEN_INTENTIONS if is_open else FLAT_INTENTIONS)
     whose = {"account": account, "instrument": instrument, "margin_currency": margin_currency}
-    return BLANK | whose | {"mode": book["mode"]} | _intended(random, book, intention)
+    event = BLANK | whose | {"mode": book["mode"]} | _intended(random, book, intention)
+    if event["kind"] in ("fill", "liquidation") and random.random() < 0.3:
+        event["value"] = _recorded(random, event)
+    if event["kind"] == "adjustment" or random.random() < 0.1:
+        event["reason"] = random.choice(REASONS)
+    return event
+
+
+def _recorded(random, event):
+    """What was booked for a fill: quantity x price, cut or rounded otherwise, or of a price a little off."""
+    value = rounded(event["quantity"] * event["price"])
+    decimals = Fraction(10 ** random.choice((4, 8, 12)))
+    apart = random.choice((-DUST, DUST, value / 10**6, -value / 10**6, value / 1000, None))
+    return Fraction(int(value * decimals)) / decimals if apart is None else rounded(value + apart)
 
 
 def _intended(random, book, intention):
@@ -166,6 +183,7 @@ def _intended(random, book, intention):
         return _opening_fill(random, book, side, quantity)
     others = {"interest": _interest, "leverage": _leverage_event, "deleverage": _leverage_event}
     others |= {"add_margin": _margin_event, "take_margin": _margin_event}
+    others |= {"opening": _opening_balance, "adjust": _adjustment}
     return others.get(intention, _reducing_fill)(random, book, intention)
 
 
@@ -174,6 +192,30 @@ def _interest(random, book, intention):
     leg = "quote" if position["direction"] == "long" else "base"
     amount = rounded(abs(position["debt"]) * random.choice((Fraction(115, 10**8), Fraction(1, 100), 0)))
     return {"kind": "interest", "amount": amount + DUST, "currency": position[f"{leg}_currency"]}
+
+
+def _opening_balance(random, book, intention):
+    """A position brought forward; what it owes can be more or less than its assets, or repaid to the last digit."""
+    price, quantity = _price(random, book), max(rounded(book["size"] * random.randint(1, 999) / 10), DUST)
+    factor = random.choice((1, 1, Fraction(9, 10), Fraction(13, 10), Fraction(1, 1000), 0, Fraction(-1, 10)))
+    stated = {"kind": "opening", "side": random.choice(("buy", "sell")), "quantity": quantity, "price": price}
+    stated |= {"value": rounded(quantity * price * factor), "currency": book["key"][2]}
+    size = quantity if book["position"]["margin_is_base"] else quantity * price
+    stated["leverage"] = _leverage(random) if random.random() < 0.7 else None
+    return stated | {"amount": rounded(size * random.choice((Fraction(1, 3), Fraction(1, 10), 0)))}
+
+
+def _adjustment(random, book, intention):
+    """A write-off of dust or of a share of what stands on a leg, of either sign."""
+    position, leg = book["position"], random.choice(("base", "quote"))
+    owned = "base" if position["direction"] == "long" else "quote"
+    standing = position["assets" if leg == owned else "debt"]
+    size = random.choice((DUST, 10**10 * DUST, abs(standing) / 10**6, abs(standing) / 7, abs(standing)))
+    return {
+        "kind": "adjustment",
+        "amount": rounded(size) * random.choice((-1, 1)),
+        "currency": position[f"{leg}_currency"],
+    }
 
 
 def _margin_event(random, book, intention):

@@ -17,6 +17,7 @@ from ledger.ordering import index_positions, with_positions
 from ledger.policies import Policies
 from ledger.reconciliation.corrections import Corrections, assumed, correction_steps, no_corrections
 from ledger.reconciliation.hypotheses import NOTHING, Effect, Event, single_mistakes, wide_decimals
+from ledger.reconciliation.interest_hypotheses import interest_mistakes
 from ledger.reconciliation.search import Answer, in_order, named, rank, restated, tiers
 from ledger.reconciliation.states import states_at
 from ledger.reconciliation.variants import ADDED_SCHEMA, REMOVED_SCHEMA, VARIANT_SCHEMA, Edits, histories
@@ -91,9 +92,13 @@ class _Investigation:
             fitting = self._fitting(in_order(tier, agreed)[:MOST_ANSWERS], moment)
             if not fitting and number == 0:
                 fitting = self._fitting(in_order(self._replayed_singles(before, until), agreed), moment)
+            if not fitting and number == 0:
+                stopped = self._stopped(before, moment)
+                if stopped is not None:
+                    return stopped
             if fitting:
                 return _likeliest(fitting)
-        return self._stopped(before, moment)
+        return None
 
     def _stopped(self, events: Sequence[Event], moment: dict[str, Any]) -> _Found | None:
         """Where the ledger of all positions ends before the moment: what happened since is missing."""
@@ -105,7 +110,8 @@ class _Investigation:
 
     def _replayed_singles(self, events: Sequence[Event], until: datetime) -> list[Answer]:
         """Single mistakes of any life, where a close makes the effect more than a sum."""
-        singles = [single for single in single_mistakes(events, until) if single.slips == 0]
+        every = single_mistakes(events, until) + interest_mistakes(events, until)
+        singles = [single for single in every if single.slips == 0]
         most = max(_MOST_REPLAYED // max(len(events), 1), 1)
         return [(single,) for single in singles[-most:]]
 

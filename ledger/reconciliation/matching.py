@@ -19,7 +19,7 @@ def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.D
     """The events with `position`, `sort` (fill, interest, ...) and every amount as it counts, so that equal is equal.
 
     The value is what was booked or else quantity x price; no fee is a fee of zero; the amount of a fill is the margin
-    that it posts, of which the replayed `ledger` knows what the formula gave.
+    that it records, or what the replayed `ledger` says that it posted `by_formula`.
     """
     kind = pl.col("kind")
     is_trade = kind.is_in(_TRADES)
@@ -40,21 +40,18 @@ def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.D
         .then(pair.struct.field("field_0"))
         .otherwise(pair.struct.field("field_1")),
     )
+    is_fill = kind == "fill"
     if ledger is None:
-        return known.with_columns(amount=_posted(pl.col("amount")))
+        return known.with_columns(by_formula=pl.lit(value=False), amount=pl.col("amount").fill_null(ZERO))
     posted = (
         ledger.filter(pl.col("initial_margin").is_not_null())
         .group_by("position", "event_id")
         .agg(pl.col("initial_margin").sum().alias("posted"))
     )
     joined = known.join(posted, on=["position", "event_id"], how="left", maintain_order="left")
-    return joined.with_columns(amount=_posted(pl.col("posted"))).drop("posted")
-
-
-def _posted(margin: pl.Expr) -> pl.Expr:
-    """The amount as it counts: of a liquidation what it leaves to the account, of another fill the margin it posts."""
-    is_fill = pl.col("kind") == "fill"
-    return pl.when(is_fill).then(margin).otherwise("amount").fill_null(ZERO)
+    return joined.with_columns(
+        by_formula=is_fill & pl.col("amount").is_null(), amount=pl.coalesce("amount", "posted").fill_null(ZERO)
+    ).drop("posted")
 
 
 def matched(ledger: pl.DataFrame, exchange: pl.DataFrame) -> pl.DataFrame:
@@ -83,7 +80,7 @@ def matched(ledger: pl.DataFrame, exchange: pl.DataFrame) -> pl.DataFrame:
     return both.with_columns(_found()).pipe(_with_causes)
 
 
-_KEPT = ("position", "sort", "event_id", *_COMPARED, "received", "reason", "input", "row", "sequence")
+_KEPT = ("position", "sort", "event_id", *_COMPARED, "received", "by_formula", "reason", "input", "row", "sequence")
 _SAID = ("side", "quantity", "price", "value", "fee", "amount", "currency")
 _ROUNDS: tuple[tuple[str, ...], ...] = (
     ("event_id",),
@@ -110,7 +107,12 @@ def _together(left: pl.DataFrame, right: pl.DataFrame, keys: tuple[str, ...]) ->
 
 
 def _differs(column: str) -> pl.Expr:
-    return pl.col(column).ne_missing(pl.col(f"{column}_x"))
+    differs: pl.Expr = pl.col(column).ne_missing(pl.col(f"{column}_x"))
+    if column != "amount":
+        return differs
+    # Whether a fill posts margin by the formula depends on what is open, which an earlier difference may have changed.
+    follows = pl.col("by_formula") & ((pl.col("amount") == 0) | (pl.col("amount_x") == 0))
+    return differs & ~follows
 
 
 def _found() -> pl.Expr:
@@ -134,7 +136,8 @@ def _with_causes(both: pl.DataFrame) -> pl.DataFrame:
         exchange_begin=pl.col("time_x").min(),
         exchange_end=pl.col("time_x").max(),
     ).row(0, named=True)
-    alike = ["position", "sort", "time", "side", "quantity", "price", "amount", "currency"]
+    said = pl.when(pl.col("sort") != "trade").then("amount").alias("said")  # margin posted depends on what is open
+    alike = ["position", "sort", "time", "side", "quantity", "price", "currency", said]
     repeated = pl.col("event_id").is_not_null() & (pl.len().over(alike) > 1)
     known = both.with_columns(repeated=repeated, **{name: pl.lit(end) for name, end in ends.items()})
     cause = (

@@ -23,10 +23,12 @@ from ledger.reconciliation.hypotheses import (
     received,
     single_mistakes,
 )
+from ledger.reconciliation.interest_hypotheses import interest_fitted, interest_mistakes
 from ledger.reconciliation.typing_errors import is_slip
 
 Answer = tuple[Hypothesis, ...]
 _MOST_FOR_TWO, _MOST_FOR_THREE = 20_000, 400
+_TOGETHER = {"cut_off", "interest_rounding"}  # causes of which one mistake touches several events
 _NONE: Effect = (NOTHING, NOTHING, NOTHING)
 _PRICE_RANGE = (Decimal("0.8"), Decimal("1.25"))
 _VENUE = Decimal("1e-8")  # quantities and prices have at most so many decimals
@@ -39,12 +41,13 @@ def tiers(events: Sequence[Event], off: Effect, until: datetime) -> Iterator[lis
     `events` are all of one life of a position that is open at `until`, the later ones included. An answer without a
     guessed amount is likelier than one with, fewer mistakes are likelier than more.
     """
-    singles = [single for single in single_mistakes(events, until) if single.effect != _NONE]
+    every = single_mistakes(events, until) + interest_mistakes(events, until)
+    singles = [single for single in every if single.effect != _NONE]
     known = [event for event in events if event["time"] <= until]
     one: list[Answer] = [(single,) for single in singles if single.effect == off]
-    yield one + _fitted(known, off) + _cut_offs(events, off, until)
+    yield one + _fitted(known, off) + interest_fitted(events, off, until) + _cut_offs(events, off, until)
     yield _two(singles, off)
-    yield _margin_missing(events, off, until) + _roundings(known, off)
+    yield _margin_missing(events, off, until)
     yield [
         (single, *guess)
         for single in singles
@@ -59,7 +62,8 @@ def tiers(events: Sequence[Event], off: Effect, until: datetime) -> Iterator[lis
 
 def rank(answer: Answer) -> tuple[int, int, int]:
     """How unlikely an answer is: how many mistakes it takes, how many amounts were guessed, how many slips."""
-    size = 1 if all(part.cause == "cut_off" for part in answer) else len(answer)
+    causes = {part.cause for part in answer}
+    size = 1 if len(causes) == 1 and causes <= _TOGETHER else len(answer)
     return size, sum(part.guesses for part in answer), sum(part.slips for part in answer)
 
 
@@ -166,26 +170,6 @@ def _fees_fitted(event: Event, off: Effect, which: str) -> Iterator[Hypothesis]:
         cause = "fee_amount" if own else "fee_not_deducted"
         added = {**event, "fee": fee, "fee_currency": currency}
         yield Hypothesis(cause, f"{which} bears a fee of {fee:f} {currency}", off, event["time"], event, added)
-
-
-def _roundings(events: Sequence[Event], off: Effect) -> list[Answer]:
-    """Charges with few decimals, of which each may be off by one in its last place."""
-    base, quote, margin = off
-    if margin or (base and quote) or not (base or quote):
-        return []
-    charges = [
-        event for event in events if event["kind"] == "interest" and event["amount"] == event["amount"].quantize(_VENUE)
-    ]
-    lacking = -(base or quote)
-    if not charges or abs(lacking) > len(charges) * _VENUE:
-        return []
-    last = charges[-1]
-    in_base = last["instrument"].startswith(last["currency"] + "-")
-    if in_base != bool(base) or last["amount"] - lacking < 0:
-        return []
-    words = f"{len(charges)} charges of interest are rounded at 8 decimals, together off by {lacking:f}"
-    added = {**last, "amount": last["amount"] - lacking}
-    return [(Hypothesis("interest_rounding", words, off, last["time"], last, added, guesses=1),)]
 
 
 def _margin_missing(events: Sequence[Event], off: Effect, until: datetime) -> list[Answer]:
