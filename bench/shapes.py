@@ -221,6 +221,8 @@ def _events() -> list[pl.Expr]:
         "quantity": pl.when("is_fill").then("traded"),
         "price": pl.when("is_fill").then("price"),
         "reduce_only": pl.when("is_fill").then("reduce_only"),
+        "value": pl.lit(None),  # quantity x price
+        "reason": pl.lit(None),
     }
     return [made.get(column.name, pl.col(column.name)).alias(column.name) for column in EVENTS]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reports.interest_commands import interest
-from reports.reconcile_commands import import_files, reconcile
+from reports.reconcile_commands import adjustments, import_files, reconcile
 from reports.terminal import FILE, REFUSALS, Time, errors_told, exit_code, progress_told, tell
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def main() -> None:
       margin-ledger explain books main:BTC-USDT:USDT
       margin-ledger reconcile --ledger bills.zip --exchange positions.json --out books --report books.xlsx
       margin-ledger import bills.zip fills.json --out read
+      margin-ledger adjustments adjustments.xlsx
       margin-ledger interest reperform interest.csv --events fills.csv --rates rates.csv --out books
 
     Exit codes: 0 reconciled, 1 a check failed, 2 bad input.
@@ -132,10 +133,10 @@ def explain(folder: Path, position: str, at: datetime | None) -> None:
 @main.command()
 @click.option("--out", type=FILE, default=Path(), metavar="DIR", help="Folder to write to; default: the current one.")
 def demo(out: Path) -> None:
-    """Replay the shipped records and examples, and compare the interest of an exchange that makes mistakes.
+    """Replay the shipped records and examples, compare interest, and reconcile a house's ledger with its exchange.
 
-    Writes spot-margin-demo/ and spot-margin-demo.xlsx, spot-margin-interest/ and spot-margin-interest.xlsx. The exit
-    code is that of the replay; the breaks of the interest are there to be seen.
+    Writes spot-margin-demo/, spot-margin-interest/, spot-margin-reconciliation/ and a workbook of each beside it. The
+    exit code is that of the replay; the breaks of the interest and of the reconciliation are there to be seen.
     """
     with errors_told(None):
         from ledger.files import Request
@@ -158,8 +159,24 @@ def demo(out: Path) -> None:
         for line in comparison_told(compared):
             click.echo(line)
         click.echo(f"Wrote {compared}.xlsx")
-        click.echo(f"Try:  margin-ledger interest identify {rows[0]}")
+        click.echo(f"Try:  margin-ledger interest identify {rows[0]}\n")
+
+        _demonstrate_reconciliation(out / "spot-margin-reconciliation")
         sys.exit(exit_code(checks))
+
+
+def _demonstrate_reconciliation(folder: Path) -> None:
+    """Reconcile the shipped ledger of a house with its exchange's files; frames go to a folder within this one."""
+    from ledger.reconciliation.request import ReconcileRequest
+    from reports.reconcile_commands import reconciled
+
+    house = ("house.csv", "adjustments.xlsx")
+    exchange = ("bills-2025-q1.zip", "interest.json", "positions.json", "positions-history.json")
+    _demo_files(folder, "demo/reconcile", (*house, *exchange))
+    click.echo("Reconciliation: an exchange's files, and the ledger of a house that makes five mistakes")
+    request = ReconcileRequest([folder / name for name in house], [folder / name for name in exchange])
+    reconciled(request, folder / "books", report=folder.with_suffix(".xlsx"))
+    click.echo(f"Try:  margin-ledger explain {folder / 'books'} desk:BTC-USDT:BTC")
 
 
 def _demo_files(folder: Path, source: str, names: tuple[str, ...]) -> Path:
@@ -188,3 +205,4 @@ def _demonstrate(request: "Request", folder: Path) -> "pl.DataFrame":
 main.add_command(interest)
 main.add_command(import_files)
 main.add_command(reconcile)
+main.add_command(adjustments)

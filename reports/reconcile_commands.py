@@ -11,6 +11,9 @@ import click
 from reports.terminal import BREAKS, FILE, OK, REFUSALS, Time, errors_told, exit_code, progress_told
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from ledger.reconciliation.request import ReconcileRequest
     from ledger.statements.margin_currency import Defaults
 
 _ACCOUNT = click.option("--account", metavar="NAME", help="Account of rows that name none.")
@@ -163,14 +166,10 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
         from ledger.policies import Policies
         from ledger.reconciliation.breaks import Tolerances
         from ledger.reconciliation.request import ReconcileRequest
-        from ledger.reconciliation.run import reconcile_files
-        from ledger.refusals import LedgerError
-        from reports.reconciliation_summary import reconciliation_told
-        from reports.workbook import read_frames, write_workbook
 
         report: Path | None = given["report"]
-        if report is not None and report.suffix.lower() != ".xlsx":
-            raise LedgerError(f"{report}: give the workbook a name that ends with .xlsx")
+        if report is not None:
+            _refuse_other_suffix(report)
         materiality = _amounts("--materiality", given["materiality"])
         every = [*ledger, *exchange, *given["opening"]]
         request = ReconcileRequest(
@@ -190,16 +189,61 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
             ),
             as_at=given["as_at"],
         )
-        out: Path = given["out"]
-        with progress_told() as progress:
-            checks = reconcile_files(request, out, given["suffix"], progress)
-        frames = read_frames(out)
-        for line in reconciliation_told(frames):
-            click.echo(line)
-        if report is not None:
-            write_workbook(frames, report)
-            click.echo(f"Wrote {report}")
-        sys.exit(exit_code(checks))
+        sys.exit(exit_code(reconciled(request, given["out"], given["suffix"], report)))
+
+
+def reconciled(
+    request: "ReconcileRequest", out: Path, suffix: str = "parquet", report: Path | None = None
+) -> "pl.DataFrame":
+    """Reconcile into a folder, say what was found, and write the workbook if asked for; returns the checks.
+
+    Raises BadInput with all refusals; then nothing is written.
+    """
+    from ledger.reconciliation.run import reconcile_files
+    from reports.reconciliation_summary import reconciliation_told
+    from reports.workbook import read_frames, write_workbook
+
+    with progress_told() as progress:
+        checks = reconcile_files(request, out, suffix, progress)
+    frames = read_frames(out)
+    for line in reconciliation_told(frames):
+        click.echo(line)
+    if report is not None:
+        write_workbook(frames, report)
+        click.echo(f"Wrote {report}")
+    return checks
+
+
+@click.command()
+@click.argument("workbook", metavar="OUT.xlsx", type=FILE)
+def adjustments(workbook: Path) -> None:
+    """Write an empty sheet of manual adjustments to fill in; `reconcile --ledger` and `import` read it.
+
+    Each row is an event or an amount with a reason: a missing fill, a change of margin, a write-off. An example and the
+    meaning of every column stand in the sheet.
+
+    \b
+    Example:
+      margin-ledger adjustments adjustments.xlsx
+
+    Exit codes: 0 written, 2 it cannot be written.
+    """
+    with errors_told(None):
+        from ledger.refusals import LedgerError
+        from reports.adjustment_template import write_template
+
+        _refuse_other_suffix(workbook)
+        if workbook.exists():
+            raise LedgerError(f"{workbook}: there is such a file; choose another name, or move it away")
+        write_template(workbook)
+        click.echo(f"Wrote {workbook}; fill it in, then: margin-ledger reconcile --ledger FILES... {workbook} ...")
+
+
+def _refuse_other_suffix(workbook: Path) -> None:
+    from ledger.refusals import LedgerError
+
+    if workbook.suffix.lower() != ".xlsx":
+        raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
 
 
 def _defaults(account: str | None, margin_currency: str | None, mode: str | None, leverage: str | None) -> "Defaults":

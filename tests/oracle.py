@@ -317,7 +317,7 @@ def _brought_forward(position, event, policies):
     if _to_settle(position) <= 0:
         raise RefusedError("an opening balance with nothing to settle")
     _average(position, event["quantity"], rounded(event["quantity"] * event["price"]))
-    fill = {"quantity": event["quantity"], "value": event["value"], "fee": None}
+    fill = {"quantity": event["quantity"], "value": event["value"], "fee": ZERO}
     return [_row(position, event, "open", opening, fill=fill, initial_margin=event["amount"])]
 
 

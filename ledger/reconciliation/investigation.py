@@ -16,9 +16,10 @@ from ledger.columns import EVENTS, schema
 from ledger.ordering import index_positions, with_positions
 from ledger.policies import Policies
 from ledger.reconciliation.corrections import Corrections, assumed, correction_steps, no_corrections
-from ledger.reconciliation.hypotheses import NOTHING, Effect, Event, single_mistakes, wide_decimals
+from ledger.reconciliation.fitted import NO_EFFECT, Answer, named, restated
+from ledger.reconciliation.hypotheses import NOTHING, Effect, Event, less, single_mistakes, wide_decimals
 from ledger.reconciliation.interest_hypotheses import interest_mistakes
-from ledger.reconciliation.search import Answer, in_order, named, rank, restated, tiers
+from ledger.reconciliation.search import in_order, rank, tiers
 from ledger.reconciliation.states import states_at
 from ledger.reconciliation.variants import ADDED_SCHEMA, REMOVED_SCHEMA, VARIANT_SCHEMA, Edits, histories
 from ledger.replay import ledger_of, replay_parts
@@ -58,6 +59,7 @@ class _Investigation:
 
     def __init__(self, events: pl.DataFrame, end: datetime, policies: Policies) -> None:
         self._events, self._end, self._policies = events, end, policies
+        self._carried = NO_EFFECT  # what stayed unexplained at an earlier moment
 
     def answers(self, moments: pl.DataFrame) -> list[_Found]:
         """What explains each moment at which the corrected ledger is off, in order of time."""
@@ -65,13 +67,19 @@ class _Investigation:
         agreed: datetime | None = None
         for moment in moments.iter_rows(named=True):
             off = self._off(moment)
-            if off is not None and any(off):
-                answer = self._explained(moment, off, agreed)
-                if answer is not None:
+            if off is None:
+                continue
+            if not any(off):
+                self._carried = NO_EFFECT
+            new = less(off, self._carried)
+            if any(new):
+                answer = self._explained(moment, new, agreed)
+                if answer is None:
+                    self._carried = off
+                else:
                     found.append(answer)
                     self._events = _edited(self._events, answer.answer)
-            if off is not None and not any(off):
-                agreed = moment["time"]
+            agreed = moment["time"]
         return found
 
     def _off(self, moment: dict[str, Any]) -> Effect | None:
@@ -88,7 +96,7 @@ class _Investigation:
         if not before:
             return None
         life = [event for event in events if event["episode"] == before[-1]["episode"]]
-        for number, tier in enumerate(tiers(life, off, until)):
+        for number, tier in enumerate(tiers(life, off, agreed, until)):
             fitting = self._fitting(in_order(tier, agreed)[:MOST_ANSWERS], moment)
             if not fitting and number == 0:
                 fitting = self._fitting(in_order(self._replayed_singles(before, until), agreed), moment)
@@ -102,7 +110,7 @@ class _Investigation:
 
     def _stopped(self, events: Sequence[Event], moment: dict[str, Any]) -> _Found | None:
         """Where the ledger of all positions ends before the moment: what happened since is missing."""
-        if self._end >= moment["time"] or not moment["base_stated"]:
+        if self._end >= moment["time"] or not moment["base_stated"] or any(self._carried):
             return None
         words = f"the ledger ends at {self._end:%Y-%m-%d %H:%M:%S}, before the snapshot: what happened since is missing"
         fitting = self._fitting([restated(events, moment, words)], moment)
@@ -116,12 +124,12 @@ class _Investigation:
         return [(single,) for single in singles[-most:]]
 
     def _fitting(self, candidates: Sequence[Answer], moment: dict[str, Any]) -> list[Answer]:
-        """The answers that, replayed, give the exchange's balances at the moment."""
+        """The answers that, replayed, give the exchange's balances at the moment, but for what is off from before."""
         states = self._states(candidates, moment["time"])
         return [
             answer
             for answer, state in zip(candidates, states, strict=True)
-            if state is not None and not any(_less_stated(state, moment))
+            if state is not None and _less_stated(state, moment) == self._carried
         ]
 
     def _states(self, candidates: Sequence[Answer], time: datetime) -> list[Effect | None]:
@@ -151,7 +159,10 @@ def _likeliest(fitting: Sequence[Answer]) -> _Found:
     """The first answer, and the causes of the others that take as many mistakes and guesses."""
     best = [answer for answer in fitting if rank(answer)[:2] == rank(fitting[0])[:2]]
     causes = [_causes(answer) for answer in best]
-    return _Found(fitting[0], " or ".join(cause for cause in dict.fromkeys(causes) if cause != causes[0]))
+    others = [cause for cause in dict.fromkeys(causes) if cause != causes[0]]
+    if rank(fitting[0])[1] > 1:  # what was guessed would fit a sum of several mistakes as well
+        others.append("several mistakes together")
+    return _Found(fitting[0], " or ".join(others))
 
 
 def _causes(answer: Answer) -> str:
