@@ -32,6 +32,7 @@ def _event_posts() -> pl.Expr:
 
 _FLAT = pl.col("settlement_before") == 0
 _LONG = (pl.col("settlement_before") > 0) != pl.col("margin_is_base")
+_SIGN_OF_SIDE = pl.when(pl.col("buys") != pl.col("margin_is_base")).then(1).otherwise(-1)
 _GROSS = (
     pl.when("margin_is_base")
     .then(pl.when("buys").then(-pl.col("value")).otherwise("value"))
@@ -60,9 +61,9 @@ _RULES = (
     ),
     SequenceRule(
         "kind",
-        "An opening balance has something to settle: in the currency that is not the margin's, the leg is not zero.",
+        "An opening balance has something to settle: its leg that is not in the margin currency has the side's sign.",
         "Give both legs as the exchange states them, or leave the row out.",
-        _is("opening") & _FLAT & (pl.col("settlement_after") == 0),
+        _is("opening") & _FLAT & (pl.col("settlement_after").sign() != _SIGN_OF_SIDE),
     ),
     SequenceRule(
         "amount",
@@ -122,7 +123,10 @@ _RULES = (
         "fee",
         "A fee is smaller than what the fill receives.",
         "Check fee and fee_currency.",
-        pl.col("is_trade") & (pl.col("part") == 1) & ~pl.col("is_split") & ((_NET == 0) | ((_NET < 0) != (_GROSS < 0))),
+        _is("fill", "liquidation")
+        & (pl.col("part") == 1)
+        & ~pl.col("is_split")
+        & ((_NET == 0) | ((_NET < 0) != (_GROSS < 0))),
     ),
 )
 _BACKWARDS = SequenceRule(

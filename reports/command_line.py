@@ -172,9 +172,10 @@ def _demonstrate_reconciliation(folder: Path) -> None:
 
     house = ("house.csv", "adjustments.xlsx")
     exchange = ("bills-2025-q1.zip", "interest.json", "positions.json", "positions-history.json")
-    _demo_files(folder, "demo/reconcile", (*house, *exchange))
+    _demo_files(folder, "demo/reconcile", (*house, *exchange, "marks.csv"))
     click.echo("Reconciliation: an exchange's files, and the ledger of a house that makes five mistakes")
-    request = ReconcileRequest([folder / name for name in house], [folder / name for name in exchange])
+    ledger, stated = ([folder / name for name in names] for names in (house, exchange))
+    request = ReconcileRequest(ledger, stated, marks=folder / "marks.csv")
     reconciled(request, folder / "books", report=folder.with_suffix(".xlsx"))
     click.echo(f"Try:  margin-ledger explain {folder / 'books'} desk:BTC-USDT:BTC")
 

@@ -99,7 +99,7 @@ def import_files(
     with errors_told(refusals):
         from ledger.statements.importing import import_statements
         from ledger.statements.layouts import LAYOUTS
-        from reports.reconciliation_summary import reconciliation_told
+        from reports.reconciliation_summary import imported_told
 
         if list_layouts:
             for layout in {layout.name: layout for layout in LAYOUTS}.values():
@@ -110,7 +110,7 @@ def import_files(
         defaults = _defaults(account, margin_currency, mode, leverage)
         with progress_told() as progress:
             frames = import_statements(files, out, defaults, _layouts(layouts, files), account, suffix, progress)
-        for line in reconciliation_told(frames):
+        for line in imported_told(frames):
             click.echo(line)
         click.echo(f"{frames['events'].height:,} events in {out / 'events'}.{suffix}")
         sys.exit(BREAKS if (frames["certificate"]["outcome"] == "fail").any() else OK)

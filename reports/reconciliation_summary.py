@@ -53,8 +53,10 @@ def _sources(inputs: pl.DataFrame | None, certificate: pl.DataFrame) -> Iterator
         (pl.col("outcome") == word).sum().alias(word) for word in ("ok", "note", "fail")
     )
     if inputs is not None:
-        period = inputs.select(pl.col("input").alias("source"), "rows", "first_time", "last_time")
-        counts = counts.join(period, on="source", how="left", maintain_order="left")
+        name = pl.col("file").str.extract(r"([^/\\]+)$")
+        files = inputs.select("rows", "first_time", "last_time", source="input", name=name)
+        counts = files.join(counts, on="source", how="full", coalesce=True, maintain_order="left_right")
+        counts = counts.with_columns(file=pl.coalesce("file", "name"), **_no_controls()).drop("name")
     table = Table("file", "rows", "first", "last", "controls ok", "notes", "failures", title="What was read")
     for row in counts.head(_SHOWN).iter_rows(named=True):
         rows = "" if row.get("rows") is None else f"{row['rows']:,}"
@@ -75,6 +77,56 @@ def _sources(inputs: pl.DataFrame | None, certificate: pl.DataFrame) -> Iterator
         yield f"{word}: {where}: {_short(row['finding'] or 'no finding')}"
     if found.height > _SHOWN:
         yield f"... and {found.height - _SHOWN:,} more, in certificate"
+
+
+def _no_controls() -> dict[str, pl.Expr]:
+    """Files of positions have no rows that move anything, and so no controls."""
+    return {word: pl.col(word).fill_null(0) for word in ("ok", "note", "fail")}
+
+
+def imported_told(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
+    """Lines about the frames that an import gives: files, what their rows are, positions stated, events."""
+    yield from _sources(frames["inputs"], frames["certificate"])
+    kinds = (
+        frames["statements"]
+        .group_by("meaning", "stated_type", maintain_order=True)
+        .agg(
+            rows=pl.len(),
+            events=pl.col("event_id").is_not_null().sum(),
+            why=pl.col("no_event_because").drop_nulls().first(),
+        )
+    )
+    table = Table("meaning", "type in the file", "rows", "in events", "why not", title="What the rows are")
+    for row in kinds.head(_SHOWN).iter_rows(named=True):
+        cells = (row["meaning"], row["stated_type"] or "", f"{row['rows']:,}", f"{row['events']:,}", row["why"] or "")
+        table.add_row(*map(_cell, cells))
+    if kinds.height:
+        yield from rendered(table)
+    if kinds.height > _SHOWN:
+        yield f"... and {kinds.height - _SHOWN:,} more types, in statements"
+    snapshots = frames["snapshots"]
+    for row in snapshots.head(_SHOWN).iter_rows(named=True):
+        yield _snapshot_told(row)
+    if snapshots.height > _SHOWN:
+        yield f"... and {snapshots.height - _SHOWN:,} more positions, in snapshots"
+
+
+def _snapshot_told(row: Mapping[str, Any]) -> str:
+    """A position as it is stated, and what was inferred."""
+    name = _printable(f"{row['account']}: {row['instrument']}")
+    if not row["is_isolated_margin"]:
+        return f"position {name}: no isolated spot-margin position"
+    figures = [row["status"], row["direction"] or ""]
+    amounts = (
+        ("assets", "assets_shown", ""),
+        ("liability", "liability_shown", ""),
+        ("margin", "margin", row["margin_currency"]),
+    )
+    figures += [
+        f"{word} {plain(row[name])} {unit or ''}".strip() for word, name, unit in amounts if row[name] is not None
+    ]
+    figures += [row["inferred"]] if row["inferred"] else []
+    return f"position {name}: {', '.join(filter(None, figures))}"
 
 
 def _positions(matches: pl.DataFrame | None, comparison: pl.DataFrame | None) -> Iterator[str]:

@@ -25,6 +25,10 @@ _HOW_TO_READ = (
     " as in the position's name.",
     "Sheets are protected without a password, so that nothing changes by accident; filters work.",
 )
+_HOW_TO_READ_BREAKS = (
+    "Lead has ledger against exchange in a few lines. Events has what one side lacks or has otherwise; Breaks has every"
+    " figure that differs, and why.",
+)
 _COLOURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("1,234.50", "recorded: a value from the input or the run", {}),
     ("1,234.50", "live formula: shaded blue, and its column says so", LIVE),
@@ -133,9 +137,10 @@ def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool, is_reco
     colours = (*_COLOURS, *(_INTEREST_COLOURS if has_interest else ()))
     colours = (*colours, *(RECONCILIATION_COLOURS if is_reconciled else ()))
     book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
-    for row, text in enumerate(_HOW_TO_READ, top + 1):
+    sentences = (*_HOW_TO_READ[:1], *(_HOW_TO_READ_BREAKS if is_reconciled else ()), *_HOW_TO_READ[1:])
+    for row, text in enumerate(sentences, top + 1):
         book.text(sheet, row, 0, text.format(sums=sums))
-    top += len(_HOW_TO_READ) + 2
+    top += len(sentences) + 2
     book.text(sheet, top, 0, "Colours", bold=True, font_size=12)
     for row, (sample, meaning, look) in enumerate(colours, top + 1):
         book.text(sheet, row, 0, sample, border=1, **look)

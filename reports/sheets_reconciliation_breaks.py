@@ -16,6 +16,7 @@ from reports.sheets_reconciliation_fields import (
     ENTRY,
     EXACT_GROUP,
     GOOD,
+    LIVE_DECIMALS_MAX,
     LIVE_WORK_MAX,
     OPEN,
     difference_formula,
@@ -31,11 +32,13 @@ from reports.sheets_reference import WORKBOOK_PARAMETERS
 BREAKS_SHEET, PARTS_SHEET = "Breaks", "Break causes"
 REVIEW = ("open", "in review", "accepted", "corrected", "disputed")
 """What becomes of a break, in a reviewer's words."""
+PARTS_GROUP = "Its parts"
 _BREAK_GROUPS = {
     "Break": ("position", "figure", "stated_by", "unit"),
     "Ledger and exchange": ("ledger", "exchange"),
-    "Difference and its parts": ("difference", "explained", "unexplained"),
+    "Difference": ("difference",),
     "Why": ("causes", "ambiguous", "material"),
+    PARTS_GROUP: ("explained", "unexplained"),
     "When": ("first_seen", "last_seen"),
     EXACT_GROUP: ("break_id",),
 }
@@ -73,7 +76,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
     """
     fields = prose(grouped(BREAKS, _BREAK_GROUPS, beside=("difference",)), ["causes"])
     fields = [
-        replace(one, decimals_max=DECIMALS_MAX)
+        replace(one, decimals_max=LIVE_DECIMALS_MAX)
         if one.kind == "amount" and one.name in ("difference", "explained", "unexplained")
         else one
         for one in [_number(), *fields]
@@ -83,7 +86,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
     formulas = difference_formula(fields, frame)
     if parts and frame.height * sum(part.height for _, part in parts) <= LIVE_WORK_MAX:
         # Behind every cell that it and the other formulas read, so that none of those moves.
-        behind = next(n for n, one in enumerate(fields) if one.group == "Why")
+        behind = next(n for n, one in enumerate(fields) if one.group == "Review")
         fields.insert(behind, _adds_up(fields))
         formulas |= _sums(parts, in_row(fields)["number"])
         fields = [_or_zero(one) if one.name in ("explained", "unexplained") else one for one in fields]
@@ -207,7 +210,7 @@ def _adds_up(fields: Sequence[Field]) -> Field:
         "",
         "OK when the parts come to the difference, within the digits of a spreadsheet.",
         HERE,
-        group="Difference and its parts",
+        group=PARTS_GROUP,
         formula=f'IF({cell["difference"]}="","",IF({formula},"OK","FAIL"))',
         words=f'IF({said}<={TOLERANCE}*(sum of the absolute sides and of what is explained),"OK","FAIL")',
     )

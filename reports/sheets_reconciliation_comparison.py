@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
@@ -10,8 +11,8 @@ from reports.sheets import Book
 from reports.sheets_fields import Field, Placed
 from reports.sheets_reconciliation_fields import (
     BAD,
-    DECIMALS_MAX,
     GOOD,
+    LIVE_DECIMALS_MAX,
     OPEN,
     difference_formula,
     grouped,
@@ -52,10 +53,11 @@ _IN_COMMON = "in_common"
 def comparison_fields(frame: pl.DataFrame) -> tuple[Field, ...]:
     """The fields of the sheet Comparison; differences are live, and empty where the frame's are."""
     fields = prose(grouped(COMPARISON, _COMPARISON_GROUPS, beside=("difference",)), ["note"])
-    fields = [
-        replace(one, decimals_max=DECIMALS_MAX) if one.kind == "amount" and one.group == "Difference" else one
-        for one in fields
-    ]
+    looks: dict[str, dict[str, Any]] = {
+        "difference": {"decimals_max": LIVE_DECIMALS_MAX},
+        "tolerance": {"kind": "small"},
+    }
+    fields = [replace(one, **looks[one.name]) if one.kind == "amount" and one.name in looks else one for one in fields]
     return tuple(live(fields, difference_formula(fields, frame), difference=("ledger", "exchange")))
 
 

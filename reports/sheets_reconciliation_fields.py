@@ -28,7 +28,9 @@ EXACT_GROUP = "Exact amounts"
 ENTRY = "entry"
 """Kind of the cells that a reviewer types in: open to entries on a protected sheet, and framed so that it shows."""
 DECIMALS_MAX = 16
-"""Of differences: exchanges book interest with 16 decimals, so breaks begin there."""
+"""Of parts of differences: exchanges book interest with 16 decimals, so breaks begin there."""
+LIVE_DECIMALS_MAX = 12
+"""Of live differences: a spreadsheet's numbers have but noise behind it; the exact text stands beside them."""
 _HEADER_ROW = 6
 _TEXTS_MAX = 1_500
 """Characters of a wrapped text that a row can show: a spreadsheet's row is at most 409 points high."""

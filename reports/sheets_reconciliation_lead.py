@@ -10,8 +10,8 @@ from reports.sheets_checks import HERE
 from reports.sheets_fields import Field, Placed
 from reports.sheets_reconciliation_fields import (
     BAD,
-    DECIMALS_MAX,
     GOOD,
+    LIVE_DECIMALS_MAX,
     LIVE_WORK_MAX,
     OPEN,
     fit_headings,
@@ -41,7 +41,7 @@ _ABOUT_LEAD = (
 def lead_fields(frame: pl.DataFrame) -> tuple[Field, ...]:
     """The fields of the sheet Lead; the difference is live where the exchange states all."""
     fields = [
-        replace(one, decimals_max=DECIMALS_MAX) if one.name == "difference" and one.kind == "amount" else one
+        replace(one, decimals_max=LIVE_DECIMALS_MAX) if one.name == "difference" and one.kind == "amount" else one
         for one in grouped(LEAD, _LEAD_GROUPS, beside=("difference",))
     ]
     cell = in_row(fields)

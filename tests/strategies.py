@@ -128,8 +128,11 @@ def _is_plausible(event):
     traded = {base: quantity, quote: value}.get(event["fee_currency"], LARGEST)
     least = rounded(min(quantity, 1) * min(price, 1)) if event["kind"] != "opening" else DUST
     stated = value > 0 or event["kind"] == "opening"
-    return max(quantity, price, product, abs(value)) < LARGEST and min(least, price) > 0 and stated and (
-        abs(event["fee"] or 0) < traded
+    return (
+        max(quantity, price, product, abs(value)) < LARGEST
+        and min(least, price) > 0
+        and stated
+        and (abs(event["fee"] or 0) < traded)
     )
 
 

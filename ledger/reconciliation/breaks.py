@@ -11,7 +11,7 @@ from ledger.columns import schema
 from ledger.money import MONEY, ZERO
 from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS, COMPARISON, VERDICTS
 from ledger.reconciliation.corrections import Corrections
-from ledger.reconciliation.figures import EVENTS, figures_of
+from ledger.reconciliation.figures import NET, SNAPSHOT, figures_of
 from ledger.reconciliation.states import measured, states_at
 
 _VERDICT = pl.Enum(VERDICTS)
@@ -53,7 +53,7 @@ def compared(moments: pl.DataFrame, history: pl.DataFrame, tolerances: Tolerance
     beside = states_at(history, moments)
     is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
     is_stated = pl.any_horizontal((pl.col(f"{name}_stated") != 0).fill_null(value=False) for name in ("base", "quote"))
-    by_snapshot = pl.col("stated_by") != EVENTS
+    by_snapshot = pl.col("stated_by").is_in([SNAPSHOT, NET])
     known = beside.with_columns(
         in_ledger=is_open.fill_null(value=False), at_exchange=is_stated | ~by_snapshot | pl.col("base_stated").is_null()
     )
@@ -65,7 +65,7 @@ def compared(moments: pl.DataFrame, history: pl.DataFrame, tolerances: Tolerance
         difference=pl.col("ledger") - pl.col("exchange"), tolerance=tolerances.of()
     )
     is_break = pl.col("difference").abs() > pl.col("tolerance")
-    by_snapshot = pl.col("stated_by") != EVENTS
+    by_snapshot = pl.col("stated_by").is_in([SNAPSHOT, NET])
     verdict = (
         pl.when(pl.col("ledger").is_null())
         .then(pl.lit("not_compared", _VERDICT))

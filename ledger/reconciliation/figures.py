@@ -6,8 +6,9 @@ import polars as pl
 
 from ledger.money import MONEY, ZERO
 
-SNAPSHOT, NET, EVENTS = "snapshot", "balances", "events"
-"""What an exchange's figure is from: a position snapshot, balances by currency, or its own events replayed."""
+SNAPSHOT, NET, HISTORY, EVENTS = "snapshot", "balances", "history", "events"
+"""What an exchange's figure is from: a position snapshot, balances by currency, its list of closed positions, or its
+own events replayed."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,15 @@ FIGURES = (
         pl.col("quote_currency"),
         pl.col("quote_leg") + pl.when(_IN_BASE).then(ZERO).otherwise("margin"),
         _stated("quote_net"),
+    ),
+    Figure(
+        "entry_price",
+        HISTORY,
+        _PRICE,
+        # where one fill closed it and opened the opposite one, the state is that of the other already
+        pl.when(pl.col("is_long") == pl.col("is_long_stated")).then("entry_price"),
+        _stated("entry_price"),
+        pl.col("entry_price"),
     ),
     Figure("base_leg", EVENTS, pl.col("base_currency"), pl.col("base_leg"), _stated("base_leg")),
     Figure("quote_leg", EVENTS, pl.col("quote_currency"), pl.col("quote_leg"), _stated("quote_leg")),

@@ -7,10 +7,10 @@ import polars as pl
 
 from ledger.columns import FLAG, MODES, TIME, schema
 from ledger.money import MONEY, ZERO
-from ledger.reconciliation.figures import EVENTS, NET, SNAPSHOT, STATED
-from ledger.reconciliation.inference import with_readings
+from ledger.reconciliation.figures import EVENTS, HISTORY, NET, SNAPSHOT, STATED
 from ledger.reconciliation.states import states_at
 from ledger.statements.columns import SNAPSHOTS
+from ledger.statements.inference import with_readings
 
 _MOMENT: dict[str, Any] = {
     "position": pl.String,
@@ -140,6 +140,28 @@ def _of_balances(stated: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def closed_moments(snapshots: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    """The moments of the closed isolated positions of `snapshots`, each at its close, of positions the ledger has."""
+    is_closed = pl.col("is_isolated_margin") & (pl.col("status") == "closed") & pl.col("closed").is_not_null()
+    known = snapshots.filter(is_closed & pl.col("entry_price").is_not_null() & pl.col("direction").is_not_null())
+    key = ["account", "instrument"]
+    names = index.select(*key, "margin_currency", "base_currency", "quote_currency")
+    single = names.filter(~pl.struct(key).is_duplicated()).rename({"margin_currency": "only_currency"})
+    found = known.join(single.select(*key, "only_currency"), on=key, how="left", maintain_order="left")
+    found = found.with_columns(margin_currency=pl.coalesce("margin_currency", "only_currency"))
+    found = found.join(names, on=[*key, "margin_currency"], how="inner", maintain_order="left")
+    return _moments(
+        found.with_columns(
+            time="closed",
+            stated_by=pl.lit(HISTORY),
+            is_long_stated=(pl.col("direction") == "long").cast(FLAG),
+            stated_entry_price="entry_price",
+            entry_price=None,
+            note=pl.lit("entry price at the close"),
+        ).drop("mark_price")
+    )
+
+
 def event_moments(history: pl.DataFrame, index: pl.DataFrame, end: datetime) -> pl.DataFrame:
     """The moments at which the exchange's own events are replayed to: each position of `index` at the end.
 
@@ -158,17 +180,21 @@ def _moments(rows: pl.DataFrame) -> pl.DataFrame:
     return named.with_columns(**absent).select(pl.col(name).cast(dtype) for name, dtype in MOMENT_SCHEMA.items())
 
 
-def not_in_snapshots(stated: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+def not_in_snapshots(stated: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame, end: datetime) -> pl.DataFrame:
     """Moments of positions that the ledger has open and no snapshot tells of, though others of the account do.
 
-    They are compared at the last time that the account's snapshots have: the exchange has nothing there.
+    When the snapshots were taken is not stated: some time after the last change they show. So only positions count
+    that are open from then to the end; they are compared at the end.
     """
-    ends = stated.filter(pl.col("stated_by") == SNAPSHOT).group_by("account").agg(time=pl.col("time").max())
-    others = index.join(stated.select("position").unique(), on="position", how="anti").join(ends, on="account")
-    states = states_at(history, others.select("position", "time"))
+    times = stated.filter(pl.col("stated_by") == SNAPSHOT).group_by("account").agg(first=pl.col("time").max())
+    others = index.join(stated.select("position").unique(), on="position", how="anti").join(times, on="account")
     is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
-    open_then = others.hstack(states.select(is_open.fill_null(value=False).alias("is_open"))).filter("is_open")
+    open_then = [
+        states_at(history, others.select("position", time=time)).select(is_open.fill_null(value=False)).to_series()
+        for time in (pl.col("first"), pl.lit(end, TIME))
+    ]
+    kept = others.filter(open_then[0] & open_then[1]).with_columns(time=pl.lit(end, TIME))
     nothing = {f"{name}_stated": ZERO for name in ("base", "quote", "margin")}
     nothing |= {f"stated_{name}": ZERO for name in ("assets_shown", "liability_shown", "margin")}
     note = pl.lit("the exchange's snapshots of the account do not have it")
-    return _moments(open_then.with_columns(stated_by=pl.lit(SNAPSHOT), note=note, **nothing))
+    return _moments(kept.with_columns(stated_by=pl.lit(SNAPSHOT), note=note, **nothing))

@@ -7,9 +7,9 @@ import polars as pl
 from ledger.columns import EVENTS, TIME, schema
 from ledger.money import ZERO
 from ledger.ordering import POSITION_KEY
-from ledger.reconciliation.inference import with_readings
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.statements.columns import SNAPSHOTS
+from ledger.statements.inference import with_readings
 
 _EVENTS = pl.Schema([*schema(EVENTS).items(), ("input", pl.UInt16), ("row", pl.UInt32)])
 
@@ -64,6 +64,7 @@ def _refuse(snapshots: pl.DataFrame, names: dict[int, str]) -> None:
         ("direction", "An opening balance needs a direction.", "Give a positions file of an exchange that states it."),
         ("assets_shown", "An opening balance needs the assets.", "Ask the exchange for the positions again."),
         ("liability_shown", "An opening balance needs the liability.", "Ask the exchange for the positions again."),
+        ("margin", "An opening balance needs the margin.", "Ask the exchange for the positions again."),
     )
     found = [
         snapshots.filter(pl.col(column).is_null()).select(

@@ -18,12 +18,12 @@ from ledger.output import complete_or_nothing, write_frame
 from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.reconciliation.breaks import breaks_of, compared, parts_of
-from ledger.reconciliation.columns import MATCHES
+from ledger.reconciliation.columns import COMPARISON, MATCHES
 from ledger.reconciliation.corrections import Corrections, evident, grouped, no_corrections, stepwise
 from ledger.reconciliation.figures import SNAPSHOT
 from ledger.reconciliation.investigation import investigated, mislabelled
 from ledger.reconciliation.matching import comparable, matched, matches_frame
-from ledger.reconciliation.moments import event_moments, not_in_snapshots, snapshot_moments
+from ledger.reconciliation.moments import closed_moments, event_moments, not_in_snapshots, snapshot_moments
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.reconciliation.roll_forward import lead, roll_forward
 from ledger.reconciliation.sides import Sides, read_sides
@@ -199,7 +199,7 @@ def _moments(
     if request.as_at is not None:
         snapshots = snapshots.filter(pl.col("time").is_null() | (pl.col("time") <= request.as_at))
     stated = snapshot_moments(snapshots, history, index, request.account, end)  # type: ignore[arg-type]
-    found = [stated, not_in_snapshots(stated, history, index)]
+    found = [stated, not_in_snapshots(stated, history, index, end), closed_moments(snapshots, index)]
     if sides.exchange_events.height:
         found.append(_event_moments(request, sides, history, corrections, end))  # type: ignore[arg-type]
     return pl.concat(found)
@@ -272,22 +272,15 @@ def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
 
 
 def _not_compared(sides: Sides) -> pl.DataFrame:
-    """Rows of COMPARISON for what the exchange states of no open isolated spot-margin position."""
-    from ledger.reconciliation.columns import COMPARISON
-
-    others = sides.exchange.snapshots.filter(~pl.col("is_isolated_margin") | (pl.col("status") == "closed"))
-    note = (
-        pl.when(~pl.col("is_isolated_margin"))
-        .then(pl.lit("no isolated spot-margin position"))
-        .otherwise(pl.lit("a closed position: it has no balance to compare"))
-    )
+    """Rows of COMPARISON for what the exchange states of no isolated spot-margin position."""
+    others = sides.exchange.snapshots.filter(~pl.col("is_isolated_margin"))
     told = others.with_columns(
         position=pl.concat_str("account", "instrument", pl.col("margin_currency").fill_null(""), separator=":"),
         stated_by=pl.lit(SNAPSHOT),
         figure=pl.lit("position"),
         verdict=pl.lit("not_compared"),
         material=pl.lit(value=False),
-        note=note,
+        note=pl.lit("no isolated spot-margin position"),
     )
     wanted = schema(COMPARISON)
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in told.columns]

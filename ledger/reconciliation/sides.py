@@ -45,7 +45,7 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
     ledger = opening.read(request.ledger, 1, request.account, request.defaults)
     account = request.account or _only_account(ledger)
     known = replace(request.defaults, margin_currencies=_margin_currencies(ledger), mode=request.defaults.mode)
-    exchange = opening.read(request.exchange, count + 1, account, known)
+    exchange = opening.read(request.exchange, count + 1, account, known, "leverage")
     first = opening.read(request.opening, count + len(request.exchange) + 1, account, request.defaults)
     opening.refuse()
     if ledger is None or exchange is None or first is None:
@@ -77,7 +77,9 @@ class _Reader:
         self._request, self._folder, self._progress = request, folder, progress
         self._refusals = [REFUSAL_SCHEMA.to_frame()]
 
-    def read(self, paths: Sequence[Path], first: int, account: str | None, defaults: Defaults) -> Statements | None:
+    def read(
+        self, paths: Sequence[Path], first: int, account: str | None, defaults: Defaults, *not_asked: str
+    ) -> Statements | None:
         """What the files state, or nothing where they are refused."""
         try:
             return read_statements(
@@ -89,6 +91,7 @@ class _Reader:
                 self._progress,
                 first,
                 self._request.policies,
+                not_asked=not_asked,
             )
         except BadInput as bad:
             self._refusals.append(bad.refusals)

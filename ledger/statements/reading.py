@@ -86,11 +86,13 @@ def read_statements(
     progress: Progress = silent,
     first_number: int = 1,
     policies: Policies | None = None,
+    not_asked: Sequence[str] = (),
 ) -> Statements:
     """Read the files of one side, numbered from `first_number`: of any layout, packed or not; .xlsx are adjustments.
 
     What is packed is unpacked into `folder`. `forced` names the layout of files where it is not to be recognised;
     `account` is that of rows that name none. A margin currency that snapshots state counts before `defaults`.
+    What only the caller can say is asked for, but for what `not_asked` names (margin_currency, leverage).
     Raises BadInput with all refusals of all files; where each row is good, of what they are together.
     """
     rules = {STATEMENTS: STATEMENT_RULES, SNAPSHOTS: SNAPSHOT_RULES, EVENTS: rules_for(policies or Policies())}
@@ -112,7 +114,7 @@ def read_statements(
     once = merged(read, names)
     progress("Pairing", 0, once.rows.height)
     found = events_of(once.rows, _with_snapshots(defaults, snapshots), names)
-    _raise(found.refusals)
+    _raise(found.refusals.filter(~pl.col("column").is_in(not_asked).fill_null(value=False)))
     progress("Pairing", once.rows.height, once.rows.height)
     return Statements(
         read=read,
