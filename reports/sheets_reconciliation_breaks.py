@@ -32,13 +32,14 @@ from reports.sheets_reference import WORKBOOK_PARAMETERS
 BREAKS_SHEET, PARTS_SHEET = "Breaks", "Break causes"
 REVIEW = ("open", "in review", "accepted", "corrected", "disputed")
 """What becomes of a break, in a reviewer's words."""
-PARTS_GROUP = "Its parts"
+_PARTS_OF_IT = "Its parts"
 _BREAK_GROUPS = {
     "Break": ("position", "figure", "stated_by", "unit"),
     "Ledger and exchange": ("ledger", "exchange"),
     "Difference": ("difference",),
-    "Why": ("causes", "ambiguous", "material"),
-    PARTS_GROUP: ("explained", "unexplained"),
+    "Why": ("causes",),
+    _PARTS_OF_IT: ("explained", "unexplained"),
+    "Weight": ("ambiguous", "material"),
     "When": ("first_seen", "last_seen"),
     EXACT_GROUP: ("break_id",),
 }
@@ -86,7 +87,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
     formulas = difference_formula(fields, frame)
     if parts and frame.height * sum(part.height for _, part in parts) <= LIVE_WORK_MAX:
         # Behind every cell that it and the other formulas read, so that none of those moves.
-        behind = next(n for n, one in enumerate(fields) if one.group == "Review")
+        behind = next(n for n, one in enumerate(fields) if one.group == "Weight")
         fields.insert(behind, _adds_up(fields))
         formulas |= _sums(parts, in_row(fields)["number"])
         fields = [_or_zero(one) if one.name in ("explained", "unexplained") else one for one in fields]
@@ -210,7 +211,7 @@ def _adds_up(fields: Sequence[Field]) -> Field:
         "",
         "OK when the parts come to the difference, within the digits of a spreadsheet.",
         HERE,
-        group=PARTS_GROUP,
+        group=_PARTS_OF_IT,
         formula=f'IF({cell["difference"]}="","",IF({formula},"OK","FAIL"))',
         words=f'IF({said}<={TOLERANCE}*(sum of the absolute sides and of what is explained),"OK","FAIL")',
     )

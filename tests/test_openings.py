@@ -1,7 +1,5 @@
 """Histories that are cut in the middle: begun with a snapshot of the exchange, they end as the whole history does."""
 
-import json
-from datetime import timedelta
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -22,7 +20,7 @@ from ledger import BadInput, ReconcileRequest, reconcile_files
 CASES = list(product(exchange_truth.CASES, ("old", "new")))
 every_case = pytest.mark.parametrize(("case", "mode"), CASES, ids=[f"{case}-{mode}" for case, mode in CASES])
 BALANCES = ("base_leg", "quote_leg", "margin")
-SECOND = timedelta(seconds=1)
+EMPTY = dict.fromkeys(exchange_events.EVENT) | {"reduce_only": False}
 
 
 def position_of(case, mode, seed=0):
@@ -47,22 +45,22 @@ def after(events, moment):
     return [event for event in events if event["time"] > moment]
 
 
-def reconciled(folder, ledger, opening, *, exchange=None, truth=None, **asked):
-    """The frames of a reconciliation of these events, begun with these records of positions."""
+def reconciled(folder, ledger, records, truth, *, bills=False, **asked):
+    """The frames of a reconciliation of a ledger's events, begun with these records of positions.
+
+    The exchange gives the positions that the true events end with, and its bills of them where that is asked for.
+    """
     folder.mkdir(exist_ok=True)
     house = exchange_files.write(folder / "ledger.csv", exchange_files.house_ledger(ledger))
-    first = exchange_files.write(folder / "opening.json", exchange_files.answer(opening))
-    records = exchange_snapshots.position_records(truth or ledger) if exchange is None else exchange
-    end = exchange_files.write(folder / "positions.json", exchange_files.answer(records))
-    files = [end]
-    if truth is not None:
-        bills = exchange_files.answer(exchange_files.bill_records(exchange_files.bills(truth)))
-        files.append(exchange_files.write(folder / "bills.json", bills))
+    first = exchange_files.write(folder / "opening.json", exchange_files.answer(records))
+    end = exchange_files.answer(exchange_snapshots.position_records(truth))
+    files = [exchange_files.write(folder / "positions.json", end)]
+    if bills:
+        stated = exchange_files.answer(exchange_files.bill_records(exchange_files.bills(truth)))
+        files.append(exchange_files.write(folder / "bills.json", stated))
     given = {"account": exchange_truth.ACCOUNT} | asked
-    request = ReconcileRequest(ledger=[house], exchange=files, opening=[first], **given)
-    checks = reconcile_files(request, folder / "out")
-    frames = {path.stem: pl.read_parquet(path) for path in Path(folder / "out").glob("*.parquet")}
-    return frames | {"checks": checks}
+    reconcile_files(ReconcileRequest(ledger=[house], exchange=files, opening=[first], **given), folder / "out")
+    return {path.stem: pl.read_parquet(path) for path in (folder / "out").glob("*.parquet")}
 
 
 def ends_of(frames):
@@ -90,14 +88,13 @@ LEARNED_BEFORE = {"entry_price", "floating_pnl_ratio"}
 def test_begun_with_a_snapshot_it_ends_as_the_whole_history(tmp_path, case, mode, form):
     events, moment = position_of(case, mode)
     ledger = after(events, moment) if form == FORMS[1] else events
-    truth = events if form == FORMS[2] else None
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, ledger, opening, exchange=exchange_snapshots.position_records(events), truth=truth)
+    found = reconciled(tmp_path, ledger, opening, events, bills=form == FORMS[2])
     assert ends_of(found) == true_ends(events)
     assert set(found["breaks"]["figure"]) <= LEARNED_BEFORE
     assert found["ledger"]["kind"].to_list().count("opening") == 1
     assert found["ledger"]["mode"].unique().to_list() == [mode]
-    if truth:
+    if form == FORMS[2]:
         assert found["matches"]["found"].unique().to_list() == ["in_common"]
         assert found["matches"].height == len(after(events, moment))
 
@@ -106,38 +103,43 @@ def test_begun_with_a_snapshot_it_ends_as_the_whole_history(tmp_path, case, mode
 def test_the_roll_forward_begins_with_the_opening(tmp_path, case, mode):
     events, moment = position_of(case, mode, seed=1)
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, after(events, moment), opening, truth=events)
+    found = reconciled(tmp_path, after(events, moment), opening, events, bills=True)
     rolled = {row["balance"]: row for row in rows_of(found["roll_forward"])}
     (begin,), (end,) = (exchange_events.states(events, until).values() for until in (moment, None))
     assert tuple(rolled[name]["opening"] for name in BALANCES) == oracle.balances(begin)
     assert tuple(rolled[name]["closing"] for name in BALANCES) == oracle.balances(end)
-    assert found["checks"].filter(check="balances_roll_forward")["failures"].to_list() == [0]
-    assert found["checks"].filter(check="breaks_add_up")["failures"].to_list() == [0]
-    (first,) = rows_of(found["ledger"].filter(kind="opening"))
+    assert found["checks"].filter(pl.col("check") == "balances_roll_forward")["failures"].to_list() == [0]
+    assert found["checks"].filter(pl.col("check") == "breaks_add_up")["failures"].to_list() == [0]
+    (first,) = rows_of(found["ledger"].filter(pl.col("kind") == "opening"))
     assert (first["action"], first["account_base"], first["account_quote"]) == ("open", 0, 0)
-    posted = found["postings"].filter(event_id=first["event_id"])["posting_account"].unique().to_list()
+    posted = found["postings"].filter(pl.col("event_id") == first["event_id"])["posting_account"].unique().to_list()
     assert set(posted) <= {"assets", "liability", "margin", "brought_forward"}
 
 
 @every_case
 def test_what_happened_at_the_moment_itself_is_in_the_snapshot(tmp_path, case, mode):
-    """The event at the snapshot's own time is not booked again; one a millisecond later is."""
+    """The event at the snapshot's own time is not booked again, whatever it is; one a millisecond later is."""
     events, moment = position_of(case, mode, seed=2)
     opening = exchange_snapshots.position_records(events, moment)
-    last = [event for event in events if event["time"] <= moment][-1]
+    last = next(event for event in reversed(events) if event["time"] <= moment)
     assert opening[0]["uTime"] == str(exchange_events.milliseconds(last["time"]))
-    found = reconciled(tmp_path, events, opening)["ledger"]
-    assert last["event_id"] not in found["event_id"].to_list()
-    assert found["event_id"].to_list()[1] == after(events, moment)[0]["event_id"]
-    moved = [event | {"time": moment + exchange_events.MILLISECOND} if event is last else event for event in events]
-    again = reconciled(tmp_path / "later", moved, opening, exchange=exchange_snapshots.position_records(events))
-    assert last["event_id"] in again["ledger"]["event_id"].to_list()
+    added = {"kind": "margin", "amount": Fraction(1, 8), "currency": last["margin_currency"]}
+    at, past = (
+        EMPTY | {name: last[name] for name in exchange_events.EVENT[2:6]} | added | {"event_id": name, "time": time}
+        for name, time in (("at", moment), ("past", moment + exchange_events.MILLISECOND))
+    )
+    later = after(events, moment)
+    found = reconciled(tmp_path, [*events[: -len(later)], at, past, *later], opening, events)
+    kept = ["past", *(event["event_id"] for event in later)]
+    assert found["ledger"]["event_id"].unique(maintain_order=True).to_list()[1:] == kept
+    base, quote, margin = true_ends(events)[name_of(last)]
+    assert ends_of(found) == {name_of(last): (base, quote, margin + Fraction(1, 8))}
 
 
 def test_no_account_pays_for_what_is_brought_forward(tmp_path):
     events, moment = position_of("SQ", "new")
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, after(events, moment), opening)
+    found = reconciled(tmp_path, after(events, moment), opening, events)
     later = [row for event, rows, _ in exchange_events.walk(events) if event["time"] > moment for row in rows]
     for name in ("account_base", "account_quote"):
         assert sum(Fraction(amount) for amount in found["ledger"][name]) == sum(row[name] for row in later)
@@ -150,12 +152,12 @@ def test_no_account_pays_for_what_is_brought_forward(tmp_path):
 def test_positions_opened_after_the_snapshot_and_closed_before_it(tmp_path, seed):
     events, moment = account_of(seed)
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, events, opening, truth=events, opening_at=moment)
+    found = reconciled(tmp_path, events, opening, events, bills=True, opening_at=moment)
     ends, true = ends_of(found), true_ends(events)
     assert ends == {name: true[name] for name in {name_of(event) for event in after(events, moment)} | opened(opening)}
-    assert found["ledger"].filter(kind="opening").height == len(opening)
+    assert found["ledger"].filter(pl.col("kind") == "opening").height == len(opening)
     assert found["ledger"]["time"].min() == moment
-    assert found["checks"].filter(check="balances_roll_forward")["failures"].to_list() == [0]
+    assert found["checks"].filter(pl.col("check") == "balances_roll_forward")["failures"].to_list() == [0]
     assert found["matches"]["found"].unique().to_list() == ["in_common"]
 
 
@@ -178,7 +180,7 @@ def test_the_accounts_of_that_test_have_every_sort_of_position():
 def test_a_position_that_nothing_happened_to_since_has_no_break(tmp_path):
     events, moment = account_of(1)
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, events, opening, truth=events, opening_at=moment)
+    found = reconciled(tmp_path, events, opening, events, bills=True, opening_at=moment)
     assert set(found["breaks"]["figure"]) <= LEARNED_BEFORE
 
 
@@ -186,17 +188,17 @@ def test_the_account_is_that_of_the_ledger(tmp_path):
     events, moment = position_of("LB", "new")
     others = [event | {"account": "second"} for event in events]
     opening = exchange_snapshots.position_records(events, moment)
-    found = reconciled(tmp_path, others, opening, account=None)
+    found = reconciled(tmp_path, others, opening, events, account=None)
     assert ends_of(found) == true_ends(others)
 
 
 # What is refused
 
 
-def refused(folder, records, ledger, **asked):
+def refused(folder, records, events, **asked):
     """Column, rule and remedy of what is refused."""
     with pytest.raises(BadInput) as error:
-        reconciled(folder, ledger, records, **asked)
+        reconciled(folder, events, records, events, **asked)
     rows = error.value.refusals.rows(named=True)
     assert not (folder / "out").exists()
     for row in rows:
@@ -248,7 +250,7 @@ def test_a_file_without_an_open_position_is_refused(tmp_path, change):
 def test_a_position_that_owes_nothing_is_refused_where_that_closes_it(tmp_path):
     events, moment = position_of("LB", "new")
     (record,) = exchange_snapshots.position_records(events, moment)
-    found = refused(tmp_path, [record | {"liab": "0"}], after(events, moment))
+    found = refused(tmp_path, [record | {"liab": "0"}], events)
     rules = {rule for file, row, column, rule, _ in found if (file, row, column) == ("opening.json", 1, "kind")}
     assert [rule.partition(":")[0] for rule in rules] == ["An opening balance has something to settle"]
     assert not [column for _, _, column, *_ in found if column == "fee"]
@@ -263,8 +265,7 @@ def test_two_snapshots_of_a_position_are_refused(tmp_path):
 def test_a_snapshot_without_a_time_opens_at_the_time_given(tmp_path):
     events, moment = position_of("SB", "old")
     records = [record | {"uTime": ""} for record in exchange_snapshots.position_records(events, moment)]
-    end = exchange_snapshots.position_records(events)
-    found = reconciled(tmp_path, events, records, exchange=end, opening_at=moment)
+    found = reconciled(tmp_path, events, records, events, opening_at=moment)
     assert ends_of(found) == true_ends(events)
     assert found["ledger"]["time"].to_list()[0] == moment
 
@@ -273,5 +274,5 @@ def test_a_snapshot_without_a_time_opens_at_the_time_given(tmp_path):
 def test_what_else_a_snapshot_lacks_changes_no_balance(tmp_path, missing):
     events, moment = position_of("LB", "new")
     records = [record | missing for record in exchange_snapshots.position_records(events, moment)]
-    found = reconciled(tmp_path, events, records, exchange=exchange_snapshots.position_records(events))
+    found = reconciled(tmp_path, events, records, events)
     assert ends_of(found) == true_ends(events)

@@ -16,6 +16,8 @@ from ledger.interest.causes import CAUSES
 from ledger.interest.columns import RATES
 from ledger.interest.policy import InterestPolicy, shipped_policies
 from ledger.policies import Policies
+from ledger.reconciliation.columns import CAUSES as BREAK_CAUSES
+from ledger.statements.layouts import LAYOUTS
 from reports.formulas import in_words
 
 README = Path(__file__).parents[1] / "README.md"
@@ -96,6 +98,15 @@ def causes():
     return table(("cause", "what it means"), *((f"`{name}`", text) for name, text in CAUSES.items()))
 
 
+def break_causes():
+    return table(("cause", "what it means"), *((f"`{name}`", text) for name, text in BREAK_CAUSES.items()))
+
+
+def layouts():
+    known = {layout.name: layout.title for layout in reversed(LAYOUTS)}
+    return table(("layout", "what it is"), *((f"`{name}`", title) for name, title in reversed(known.items())))
+
+
 TABLES = {
     "events": events,
     "measures": measures,
@@ -105,6 +116,8 @@ TABLES = {
     "interest-policies": interest_policies,
     "interest-fields": interest_fields,
     "causes": causes,
+    "break-causes": break_causes,
+    "layouts": layouts,
 }
 
 

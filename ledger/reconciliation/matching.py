@@ -80,7 +80,19 @@ def matched(ledger: pl.DataFrame, exchange: pl.DataFrame) -> pl.DataFrame:
     return both.with_columns(_found()).pipe(_with_causes)
 
 
-_KEPT = ("position", "sort", "event_id", *_COMPARED, "received", "by_formula", "reason", "input", "row", "sequence")
+_KEPT = (
+    "position",
+    "account",
+    "sort",
+    "event_id",
+    *_COMPARED,
+    "received",
+    "by_formula",
+    "reason",
+    "input",
+    "row",
+    "sequence",
+)
 _SAID = ("side", "quantity", "price", "value", "fee", "amount", "currency")
 _ROUNDS: tuple[tuple[str, ...], ...] = (
     ("event_id",),
@@ -131,15 +143,12 @@ def _found() -> pl.Expr:
 
 
 def _with_causes(both: pl.DataFrame) -> pl.DataFrame:
-    ends = both.select(
-        ledger_end=pl.col("time").max(),
-        exchange_begin=pl.col("time_x").min(),
-        exchange_end=pl.col("time_x").max(),
-    ).row(0, named=True)
+    account = pl.coalesce("account", "account_x")
+    ends = {"ledger_end": pl.col("time").max().over(account), "exchange_end": pl.col("time_x").max().over(account)}
     said = pl.when(pl.col("sort") != "trade").then("amount").alias("said")  # margin posted depends on what is open
     alike = ["position", "sort", "time", "side", "quantity", "price", "currency", said]
     repeated = pl.col("event_id").is_not_null() & (pl.len().over(alike) > 1)
-    known = both.with_columns(repeated=repeated, **{name: pl.lit(end) for name, end in ends.items()})
+    known = both.with_columns(repeated=repeated, **ends)
     cause = (
         pl.when(pl.col("found") == "only_in_ledger")
         .then(_only_in_ledger())

@@ -175,14 +175,17 @@ def _reconciled(
 
 
 def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Corrections]:
-    """The events of both sides put together, and what would make the ledger's the exchange's."""
+    """The events of both sides put together, and what would make the ledger's the exchange's.
+
+    Of the ledger only those count that the exchange's files can tell of: of their accounts and kinds, from the first on.
+    """
     if sides.exchange_events.is_empty():
         return pl.DataFrame(), no_corrections()
     ours = comparable(sides.ledger_events, ledger)
     theirs = comparable(sides.exchange_events)
-    begin = theirs["time"].min()
-    covered = pl.col("sort").is_in(sides.covered)
-    told = ours.filter(covered & (pl.col("time") >= begin))
+    begins = theirs.group_by("account").agg(begin=pl.col("time").min())
+    of_accounts = ours.join(begins, on="account", how="inner", maintain_order="left")
+    told = of_accounts.filter(pl.col("sort").is_in(sides.covered) & (pl.col("time") >= pl.col("begin")))
     both = matched(told, theirs)
     own = sides.ledger_events.join(
         told.select("event_id", "position"), on=["event_id", "position"], how="semi", maintain_order="left"
@@ -194,15 +197,21 @@ def _moments(
     request: ReconcileRequest, sides: Sides, history: pl.DataFrame, index: pl.DataFrame, corrections: Corrections
 ) -> pl.DataFrame:
     """Every moment at which the two sides are compared."""
-    end = max(side["time"].max() for side in (sides.ledger_events, sides.exchange_events) if side.height)  # type: ignore[type-var]
+    end = _end(sides)
     snapshots = sides.exchange.snapshots
     if request.as_at is not None:
         snapshots = snapshots.filter(pl.col("time").is_null() | (pl.col("time") <= request.as_at))
-    stated = snapshot_moments(snapshots, history, index, request.account, end)  # type: ignore[arg-type]
+    stated = snapshot_moments(snapshots, history, index, request.account, end)
     found = [stated, not_in_snapshots(stated, history, index, end), closed_moments(snapshots, index)]
     if sides.exchange_events.height:
-        found.append(_event_moments(request, sides, history, corrections, end))  # type: ignore[arg-type]
+        found.append(_event_moments(request, sides, history, corrections, end))
     return pl.concat(found)
+
+
+def _end(sides: Sides) -> datetime:
+    """The time of the last event of either side."""
+    times = pl.concat([sides.ledger_events["time"], sides.exchange_events["time"]])
+    return times.max()  # type: ignore[return-value]
 
 
 def _event_moments(
