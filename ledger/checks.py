@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     "interest_agrees": "The exchange charged what the policy gives, charge by charge.",
     "balances_roll_forward": "Opening, purchases, sales, fees, interest, margin and adjustments give each closing.",
     "files_are_complete": "No control of the completeness certificate fails.",
+    "events_agree": "Every event of the exchange's files is in the ledger as it is there, and the other way round.",
     "exchange_agrees": "Ledger and exchange agree, figure by figure, within the tolerances.",
     "breaks_add_up": "The parts of every break, what is unexplained among them, add up to its difference.",
 }

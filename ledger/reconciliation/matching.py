@@ -23,7 +23,6 @@ def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.D
     """
     kind = pl.col("kind")
     is_trade = kind.is_in(_TRADES)
-    pair = pl.col("instrument").str.split_exact("-", 1)
     known = events.with_columns(
         position=position_name(),
         sort=pl.when(kind.is_in(["fill", "liquidation"])).then(pl.lit("trade")).otherwise(kind.cast(pl.String)),
@@ -34,12 +33,7 @@ def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.D
         .when(kind == "adjustment")
         .then("currency")
         .otherwise("margin_currency"),
-    ).with_columns(
-        fee_currency=pl.when(pl.col("fee") != 0).then("fee_currency"),
-        received=pl.when(pl.col("side") == "buy")
-        .then(pair.struct.field("field_0"))
-        .otherwise(pair.struct.field("field_1")),
-    )
+    ).with_columns(fee_currency=pl.when(pl.col("fee") != 0).then("fee_currency"))
     is_fill = kind == "fill"
     if ledger is None:
         return known.with_columns(by_formula=pl.lit(value=False), amount=pl.col("amount").fill_null(ZERO))
@@ -86,7 +80,6 @@ _KEPT = (
     "sort",
     "event_id",
     *_COMPARED,
-    "received",
     "by_formula",
     "reason",
     "input",

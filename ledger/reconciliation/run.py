@@ -177,7 +177,7 @@ def _reconciled(
 def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Corrections]:
     """The events of both sides put together, and what would make the ledger's the exchange's.
 
-    Of the ledger only those count that the exchange's files can tell of: of their accounts and kinds, from the first on.
+    Of the ledger only those count that the exchange's files can tell of: their accounts and kinds, from the first on.
     """
     if sides.exchange_events.is_empty():
         return pl.DataFrame(), no_corrections()
@@ -226,8 +226,9 @@ def _event_moments(
             ]
         )
     )
-    told = sides.exchange_events["position"].unique().implode()
-    positions = positions.filter(pl.col("position").is_in(told))
+    told = sides.exchange_events["position"].unique()
+    differ = corrections.steps["position"]
+    positions = positions.filter(pl.col("position").is_in(pl.concat([told, differ]).unique().implode()))
     corrected = corrections.steps["position"].unique().implode()
     at_once = Corrections(corrections.steps.with_columns(step=pl.lit(1, pl.UInt32)), corrections.added)
     stepped = stepwise(at_once, sides.ledger_events, request.policies)
@@ -256,7 +257,6 @@ def _explained(
 
 def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
     """The events as the corrections make them."""
-    gone = corrections.steps["removed_id"].drop_nulls().implode()
     mode = corrections.steps.filter(pl.col("mode_instead").is_not_null()).select("position", "mode_instead")
     own = corrections.steps.filter(pl.col("added_id").is_not_null()).select("position", "added_id")
     added = own.join(corrections.added, on="added_id").with_columns(
@@ -269,7 +269,6 @@ def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
         maintain_order="left",
     )
     every = pl.concat([kept, added.select(events.columns)]).join(mode, on="position", how="left", maintain_order="left")
-    del gone
     return (
         every.with_columns(mode=pl.coalesce("mode_instead", "mode"))
         .drop("mode_instead")
@@ -307,11 +306,14 @@ def _findings(frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
     tested = comparison.filter(pl.col("difference").is_not_null())
     off = tested.select(pl.when(pl.col("break_id").is_not_null()).then("difference").otherwise(pl.lit(0).cast(MONEY)))
     fails = certificate.select(pl.when(pl.col("outcome") == "fail").then(1).otherwise(0).cast(MONEY)).to_series()
+    matches = frames["matches"]
+    apart = matches.select(pl.when(pl.col("found") != "in_common").then(1).otherwise(0).cast(MONEY)).to_series()
     sums = frames["break_causes"].group_by("break_id").agg(pl.col("amount").sum())
     added = frames["breaks"].join(sums, on="break_id", how="left", maintain_order="left")
     lacking = added.select(pl.col("difference") - pl.col("amount").fill_null(pl.lit(0).cast(MONEY))).to_series()
     return [
         finding("files_are_complete", certificate.select("file", "control", "subject"), fails),
+        finding("events_agree", matches.select("position", "kind", "time"), apart),
         finding("exchange_agrees", tested.select("position", "figure", "time"), off.to_series()),
         finding("breaks_add_up", added.select("break_id", "position", "figure"), lacking),
     ]
