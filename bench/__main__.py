@@ -1,6 +1,6 @@
 """`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run.
 
-`python -m bench interest` measures interest.
+`python -m bench interest` measures interest, `python -m bench reconcile` reconciliation.
 """
 
 import tempfile
@@ -11,6 +11,7 @@ import click
 from bench.interest import interest
 from bench.measure import machine
 from bench.peers import installed_tools
+from bench.reconcile import reconcile
 from bench.results import report_of
 from bench.rounds import measure
 from bench.shapes import SHAPES
@@ -66,6 +67,7 @@ def _present(peers: tuple[str, ...]) -> list[str]:
 
 
 main.add_command(interest)
+main.add_command(reconcile)
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ construction: this measures speed, and proves nothing about the rules. Amounts a
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -244,7 +244,10 @@ def _rows(
     return made.select(
         pl.col("event").cast(pl.Int64),
         pl.col("place").cast(pl.Int64),
-        *((pl.col(value) if isinstance(value, str) else value).cast(MONEY).alias(name) for name, value in amounts.items()),
+        *(
+            (pl.col(value) if isinstance(value, str) else value).cast(MONEY).alias(name)
+            for name, value in amounts.items()
+        ),
         instType=pl.lit("MARGIN"),
         billId=(pl.col("event").cast(pl.Int64) * 8 + pl.col("place") + FIRST_BILL).cast(pl.String),
         subType=pl.lit(code) if isinstance(code, str) else code,

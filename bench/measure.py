@@ -24,8 +24,8 @@ class Run:
     answer: dict[str, Any]
 
 
-def run(command: list[str], prints_json: bool = False) -> Run:
-    """Run a command to its end; raises RuntimeError with its messages when it fails.
+def run(command: list[str], prints_json: bool = False, code: int = 0) -> Run:
+    """Run a command to its end; raises RuntimeError with its messages when it ends with another exit code.
 
     This process stays small: a child's peak counts what its parent held when it was started.
     """
@@ -40,7 +40,7 @@ def run(command: list[str], prints_json: bool = False) -> Run:
     _, status, usage = os.wait4(child.pid, 0)
     seconds = os.times().elapsed - before
     child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
+    if child.returncode != code:
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{printed[-4000:]}")
     return Run(
         seconds,

@@ -51,7 +51,7 @@ class ListsOfFiles(click.Command):
             if word in self.lists:
                 current = word
                 if place + 1 == len(args) or args[place + 1].startswith("-"):
-                    yield word  # without a name: click says so
+                    raise click.BadOptionUsage(word, f"Option {word} needs the name of a file.")
                 continue
             if word.startswith("-") and word != "-":
                 current = ""
@@ -98,12 +98,13 @@ def import_files(
     """
     with errors_told(refusals):
         from ledger.statements.importing import import_statements
-        from ledger.statements.layouts import LAYOUTS
+        from ledger.statements.layouts import LAYOUTS, NAMES
         from reports.reconciliation_summary import imported_told
 
         if list_layouts:
-            for layout in {layout.name: layout for layout in LAYOUTS}.values():
-                click.echo(f"{layout.name:24} {layout.title}")
+            for name in NAMES:
+                titles = "; ".join(layout.title for layout in LAYOUTS if layout.name == name)
+                click.echo(f"{name:24} {titles}")
             return
         if not files or out is None:
             raise click.UsageError("Give the files to read, and --out DIR.")
@@ -124,6 +125,9 @@ def import_files(
 @click.option("--opening", multiple=True, type=FILE, metavar="FILES...", help="Position snapshots to begin with.")
 @click.option(
     "--opening-at", type=Time(), metavar="TIME", help="Time of the opening balances; default: the snapshot's."
+)
+@click.option(
+    "--snapshot-at", type=Time(), metavar="TIME", help="When the snapshots were taken; default: their last change."
 )
 @_OUT
 @click.option("--report", type=FILE, metavar="OUT.xlsx", help="Write the workbook, too.")
@@ -169,7 +173,7 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
 
         report: Path | None = given["report"]
         if report is not None:
-            _refuse_other_suffix(report)
+            _refuse_bad_place(report)
         materiality = _amounts("--materiality", given["materiality"])
         every = [*ledger, *exchange, *given["opening"]]
         request = ReconcileRequest(
@@ -177,6 +181,7 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
             exchange=exchange,
             opening=given["opening"],
             opening_at=given["opening_at"],
+            snapshot_at=given["snapshot_at"],
             account=given["account"],
             defaults=_defaults(given["account"], given["margin_currency"], given["mode"], given["leverage"]),
             layouts=_layouts(given["layouts"], every),
@@ -232,18 +237,21 @@ def adjustments(workbook: Path) -> None:
         from ledger.refusals import LedgerError
         from reports.adjustment_template import write_template
 
-        _refuse_other_suffix(workbook)
+        _refuse_bad_place(workbook)
         if workbook.exists():
             raise LedgerError(f"{workbook}: there is such a file; choose another name, or move it away")
         write_template(workbook)
         click.echo(f"Wrote {workbook}; fill it in, then: margin-ledger reconcile --ledger FILES... {workbook} ...")
 
 
-def _refuse_other_suffix(workbook: Path) -> None:
+def _refuse_bad_place(workbook: Path) -> None:
+    """Say before the work what could only fail after it."""
     from ledger.refusals import LedgerError
 
     if workbook.suffix.lower() != ".xlsx":
         raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
+    if workbook.is_dir() or not workbook.parent.is_dir():
+        raise LedgerError(f"{workbook}: cannot be written; give a file in a folder that exists")
 
 
 def _defaults(account: str | None, margin_currency: str | None, mode: str | None, leverage: str | None) -> "Defaults":

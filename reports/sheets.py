@@ -52,8 +52,8 @@ LINE_HEIGHT = 14
 PROSE_LINE = 54
 """Characters of a line of wrapped text that surely fit its column."""
 PRINT_SCALE = 58
-PAGE_WIDTH = 247.0
-"""Characters that fit across a landscape page at that scale."""
+PAGE_WIDTH, COLUMN_MARGIN = 243.0, 0.71
+"""Characters that fit across a landscape page at that scale; the characters that a column takes beside its own."""
 LOOK = {"font_name": "Arial", "font_size": 10, "valign": "top"}
 DATA = {"bottom": 1, "bottom_color": "#D9D9D9"}
 LIVE = {"bg_color": "#EAF1FB"}
@@ -178,6 +178,7 @@ def print_by_group(sheet: Any, fields: Sequence[Field], widths: list[float], rep
 
     A group that fits no page by itself is broken between columns.
     """
+    widths = [width + COLUMN_MARGIN for width in widths]
     room = PAGE_WIDTH - sum(widths[:repeated])
     groups = [list(numbers) for _, numbers in groupby(range(len(fields)), key=lambda n: fields[n].group)]
     breaks, used = [], 0.0

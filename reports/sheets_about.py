@@ -12,6 +12,7 @@ from reports.sheets_fields import Field, Placed, field, iso_time, without_number
 from reports.sheets_reconciliation import COLOURS as RECONCILIATION_COLOURS
 from reports.sheets_reconciliation import DESCRIPTIONS
 
+_FILE_WIDTH_MAX = 50
 _PURPOSE = "Assets, liability and margin of each isolated spot-margin position, event by event, to file and row."
 _HOW_TO_READ = (
     "Begin with Checks: every line must say OK. Positions has one row per life of a position; Ledger shows"
@@ -71,8 +72,8 @@ def write_about(book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str
     sheet = book.sheet("About")
     inputs = frames["inputs"]
     fields = input_fields()
-    fit_columns(sheet, fields, inputs, widest=70)
-    sheet.set_column(0, 0, 26)
+    widths = fit_columns(sheet, fields, inputs, widest=70)
+    sheet.set_column(0, 0, min(max(widths[0], 26), _FILE_WIDTH_MAX))
     book.title(sheet, "Spot margin ledger", _PURPOSE)
     row = _write_facts(book, sheet, frames, result, 3)
     row = _write_index(book, sheet, sheets, row + 1)

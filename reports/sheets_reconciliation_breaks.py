@@ -53,6 +53,7 @@ _PART_GROUPS = {
 }
 _CERTAINTIES = {"proved": GOOD, "ambiguous": OPEN, "unexplained": BAD}
 _UNEXPLAINED = "unexplained"
+_DIGITS = "; venue_digits -?[0-9.]+$"
 _ABOUT_PARTS = (
     "One row per break and cause; the amounts add up to the difference of the break, whose number is that of Breaks."
 )
@@ -76,6 +77,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
     What is explained and what is not are sums of the parts, live unless that would be too much work.
     """
     fields = prose(grouped(BREAKS, _BREAK_GROUPS, beside=("difference",)), ["causes"])
+    fields = [_without_digits(one) if one.name == "causes" else one for one in fields]
     fields = [
         replace(one, decimals_max=LIVE_DECIMALS_MAX)
         if one.kind == "amount" and one.name in ("difference", "explained", "unexplained")
@@ -132,6 +134,12 @@ def _said(breaks: pl.DataFrame) -> str:
         f"{counts} Difference = ledger - exchange = explained + unexplained; the parts are on the sheet Break causes."
         " Owner, status and comment are yours to fill in."
     )
+
+
+def _without_digits(causes: Field) -> Field:
+    """The causes without what the exchange's printed digits make beside them: the last digits, on every second row."""
+    meaning = f"{causes.meaning} What the digits the exchange prints make beside them is on {PARTS_SHEET}."
+    return replace(causes, values=causes.values.str.replace(_DIGITS, ""), meaning=meaning)
 
 
 def _number() -> Field:

@@ -1,6 +1,7 @@
 """The engine equals the oracle on every row, column and posting, to the last digit of the rounding."""
 
 from collections import Counter
+from itertools import product
 from random import Random
 
 import oracle
@@ -126,6 +127,10 @@ def test_histories_are_valid_events(events):
 
 BUY = {"side": "buy", "quantity": "1", "price": "100", "leverage": "10"}
 SELL = {**BUY, "side": "sell", "leverage": None}
+BASE = {"margin_currency": "BTC"}
+OPENING = {"kind": "opening", "side": "buy", "quantity": "2", "value": "150", "price": "90", "amount": "30"}
+SHORT = {**OPENING, "side": "sell"}
+BY_HAND = {"kind": "adjustment", "currency": "USDT", "reason": "write_off"}
 REFUSED = {
     "reduce-only without a position": [{**SELL, "reduce_only": True}],
     "liquidation without a position": [{**SELL, "kind": "liquidation"}],
@@ -143,6 +148,18 @@ REFUSED = {
     "margin on a fill that only closes": [BUY, {**SELL, "amount": "1"}],
     "margin on a reduce-only overfill": [BUY, {**SELL, "quantity": "2", "amount": "1", "reduce_only": True}],
     "mode change while open": [BUY, {**SELL, "mode": "old"}],
+    "opening of an open position": [BUY, OPENING],
+    "opening after an opening": [OPENING, OPENING],
+    "opening that owes nothing and is closed by that": [{**OPENING, **BASE, "value": "0"}],
+    "opening of a long that owes less than nothing": [{**OPENING, **BASE, "value": "-5"}],
+    "opening of a short that has less than nothing": [{**SHORT, **BASE, "value": "-5"}],
+    "adjustment of a flat position": [{**BY_HAND, "amount": "1"}],
+    "adjustment after the close": [BUY, SELL, {**BY_HAND, "amount": "1"}],
+    "adjustment that closes": [BUY, {**BY_HAND, "amount": "-1", "currency": "BTC"}],
+    "adjustment that turns": [BUY, {**BY_HAND, "amount": "-2", "currency": "BTC"}],
+    "adjustment that repays all": [{**BUY, **BASE}, {**BY_HAND, **BASE, "amount": "100"}],
+    "adjustment that a short owes nothing after": [SHORT, {**BY_HAND, "amount": "2", "currency": "BTC"}],
+    "adjustment of an opening that leaves no assets": [{**SHORT, **BASE}, {**BY_HAND, **BASE, "amount": "-150"}],
 }
 
 
@@ -167,7 +184,6 @@ def test_spot_first_refuses_a_margin_where_all_is_left_over():
         run(events, ["overfill=spot_first"])
 
 
-BASE = {"margin_currency": "BTC"}
 DUST_OPENS = {**SELL, **BASE, "quantity": "0.000666666666666667", "price": "150000"}
 REBATE = {"fee": "-0.000000000000000001", "fee_currency": "BTC"}
 ALLOWED = {
@@ -196,10 +212,66 @@ ALLOWED = {
         {**SELL, "quantity": "0.5", "kind": "liquidation"},
         {**SELL, "quantity": "0.5", "kind": "liquidation", "amount": "1"},
     ],
+    "opening brought forward": [OPENING],
+    "opening of a short": [SHORT],
+    "opening of a long with base margin": [{**OPENING, **BASE}],
+    "opening of a short with base margin": [{**SHORT, **BASE}],
+    "opening that owes nothing": [{**OPENING, "value": "0"}, SELL],
+    "opening that owes less than nothing": [
+        {**OPENING, "value": "-5"},
+        SELL,
+        {**SELL, "leverage": "3", "quantity": "4"},
+    ],
+    "opening without margin": [{**OPENING, "amount": "0"}, {**SELL, "quantity": "2"}],
+    "opening at a leverage that is used later": [{**OPENING, "leverage": "4"}, {**BUY, "leverage": None}],
+    "opening after a close, in another mode": [BUY, SELL, {**SHORT, "mode": "old"}],
+    "opening that is reversed": [OPENING, {**SELL, "quantity": "5", "leverage": "5"}],
+    "opening that is liquidated": [OPENING, {**SELL, "kind": "liquidation", "quantity": "2", "amount": "3"}],
+    "adjustment of what is owned": [BUY, {**BY_HAND, "amount": "-0.99", "currency": "BTC"}],
+    "adjustment of what is owed": [BUY, {**BY_HAND, "amount": "-0.00000001"}],
+    "adjustment that makes the liability a surplus": [BUY, {**BY_HAND, "amount": "250"}, SELL],
+    "adjustments of a short with base margin": [
+        {**SHORT, **BASE},
+        {**BY_HAND, **BASE, "amount": "1", "currency": "BTC"},
+        {**BY_HAND, **BASE, "amount": "-149.99"},
+    ],
+    "any kind by hand": [
+        {**BUY, "reason": "missing_fill"},
+        {"kind": "interest", "amount": "1", "currency": "USDT", "reason": "missing_interest"},
+        {"kind": "margin", "amount": "-1", "reason": "margin_amount"},
+        {**SELL, "quantity": "3", "leverage": "3", "reason": "missing_fill"},
+    ],
+    "recorded values that are not quantity x price": [
+        {**BUY, "value": "100.01"},
+        {**BUY, "leverage": None, "value": "99.99"},
+        {**SELL, "quantity": "2", "value": "200.02"},
+    ],
 }
+CROSSED = {"quantity": "3", "price": "110", "leverage": "5", "fee": "0.003", "fee_currency": "BTC"}
+VALUES = ("330", "330.01", "329.99", "330.000000000000000001", "329.999999999999999999", "111", "110", "109.5", "20")
+"""Recorded values of a fill of 3 at 110: near that, or less than what closes the position has already."""
 
 
 @every_policy
 @pytest.mark.parametrize("steps", ALLOWED.values(), ids=ALLOWED)
 def test_both_allow(steps, policies):
     compare([event(number, **given) for number, given in enumerate(steps, start=1)], policies)
+
+
+def crossing(begun, value, fee_currency, side, margin_currency):
+    """A fill that crosses zero, after a fill, an opening balance or an adjustment; and one that crosses back."""
+    other = {"buy": "sell", "sell": "buy"}[side]
+    begin = {**OPENING, "quantity": "1", "value": "99.75"} if begun == "opening" else {**BUY, "value": "100.25"}
+    crossed = {**CROSSED, "fee_currency": fee_currency}
+    steps = [{**begin, "side": other}, {**crossed, "side": side, "value": value}, {**crossed, "side": other}]
+    if begun == "adjusted":
+        steps.insert(1, {**BY_HAND, "amount": "0.125" if other == "buy" else "-0.125", "currency": "BTC"})
+    return [{**step, "margin_currency": margin_currency} for step in steps]
+
+
+@every_policy
+def test_both_split_fills_of_recorded_values(policies):
+    """Each way to cross zero in an account of its own."""
+    ways = product(("fill", "opening", "adjusted"), VALUES, ("BTC", "USDT"), ("buy", "sell"), ("BTC", "USDT"))
+    steps = [{**step, "account": f"way {number}"} for number, way in enumerate(ways) for step in crossing(*way)]
+    compare([event(number, **step) for number, step in enumerate(steps, start=1)], policies)

@@ -1,6 +1,7 @@
 """Histories that are cut in the middle: begun with a snapshot of the exchange, they end as the whole history does."""
 
 from fractions import Fraction
+from functools import cache
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -23,6 +24,7 @@ BALANCES = ("base_leg", "quote_leg", "margin")
 EMPTY = dict.fromkeys(exchange_events.EVENT) | {"reduce_only": False}
 
 
+@cache
 def position_of(case, mode, seed=0):
     """The history of one position, and a moment at which it is open as this case and mode; it stays open."""
     for number in range(seed * 2000, seed * 2000 + 2000):
@@ -35,10 +37,10 @@ def position_of(case, mode, seed=0):
     raise ValueError("no such history")
 
 
-def account_of(seed, positions=6):
-    """The histories of several positions, and a moment in their middle."""
-    events = exchange_truth.history(Random(seed), positions=positions, events=(10, 30))["events"]
-    return events, events[len(events) // 2]["time"]
+def account_of(seed):
+    """The histories of several positions, and a moment in their middle or, every other time, near their end."""
+    events = exchange_truth.history(Random(seed), positions=6, events=(10, 30))["events"]
+    return events, events[len(events) * (4, 7)[seed % 2] // 8]["time"]
 
 
 def after(events, moment):
@@ -260,6 +262,13 @@ def test_two_snapshots_of_a_position_are_refused(tmp_path):
     events, moment = position_of("LB", "new")
     records = exchange_snapshots.position_records(events, moment)
     assert ("opening.json", 2) in {(file, row) for file, row, *_ in refused(tmp_path, records * 2, events)}
+
+
+@pytest.mark.xfail(reason="the ledger's events between the two are booked a second time", strict=True)
+def test_a_time_before_the_snapshots_own_is_refused(tmp_path):
+    events, moment = position_of("LB", "new")
+    earlier = [event["time"] for event in events if event["time"] < moment][-2]
+    refused(tmp_path, exchange_snapshots.position_records(events, moment), events, opening_at=earlier)
 
 
 def test_a_snapshot_without_a_time_opens_at_the_time_given(tmp_path):

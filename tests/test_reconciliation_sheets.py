@@ -567,7 +567,7 @@ def test_each_frame_that_is_there_is_read(tmp_path: Path, ending: str) -> None:
     assert set(read_frames(tmp_path)) == set(frames)
     assert all(frame.equals(frames[name]) for name, frame in read_frames(tmp_path).items())
     (tmp_path / f"lead.{ending}").unlink()
-    with pytest.raises(LedgerError, match="lead.*missing"):
+    with pytest.raises(LedgerError, match=r"lead.*missing"):
         read_frames(tmp_path)
 
 

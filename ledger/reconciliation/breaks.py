@@ -1,6 +1,7 @@
 """From figures side by side to breaks with stable names, and from replayed steps to the parts of each break."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -9,19 +10,22 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.money import MONEY, ZERO
-from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS, COMPARISON, VERDICTS
+from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS, CAUSES, COMPARISON, VERDICTS
 from ledger.reconciliation.corrections import Corrections
 from ledger.reconciliation.figures import NET, SNAPSHOT, figures_of
 from ledger.reconciliation.states import measured, states_at
 
 _VERDICT = pl.Enum(VERDICTS)
 _LAST_DIGIT = pl.lit("1e-15").cast(MONEY)  # printed with 16 decimals, of which a double's last is not sure [V]
-_VENUE_DIGITS = pl.lit("1e-15").cast(MONEY)
+VENUE_DECIMALS = 16
+"""Decimals of the exchange's amounts."""
+_LAST_PLACE = pl.lit("1e-16").cast(MONEY)
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """How far two figures may be apart: amounts not at all, doubles in proportion to the numbers they come from.
+    """How far two figures may be apart: doubles in proportion to the numbers they come from, amounts not at all, but
+    for the last digit that the exchange prints where the ledger has more (rules.md 9).
 
     `figures` gives single figures an absolute tolerance instead, `materiality` the difference from which on a break
     is material, in the figure's unit; per currency in `by_currency`.
@@ -35,7 +39,8 @@ class Tolerances:
     def of(self) -> pl.Expr:
         """The tolerance of a row with `figure`, `stated` and `size`."""
         near = pl.lit(self.relative).cast(MONEY) * pl.max_horizontal("size", pl.col("stated").abs()) + _LAST_DIGIT
-        allowed = pl.when(pl.col("size").is_null()).then(ZERO).otherwise(near)
+        finer = pl.col("ours").round(VENUE_DECIMALS) != pl.col("ours")
+        allowed = pl.when(pl.col("size").is_not_null()).then(near).when(finer).then(_LAST_PLACE).otherwise(ZERO)
         for figure, tolerance in self.figures.items():
             allowed = pl.when(pl.col("figure") == figure).then(pl.lit(tolerance).cast(MONEY)).otherwise(allowed)
         return allowed
@@ -114,7 +119,6 @@ def _break_ids(rows: pl.DataFrame) -> pl.Series:
             "position",
             "figure",
             "stated_by",
-            pl.col("opened").dt.strftime("%Y-%m-%dT%H:%M:%S").fill_null(""),
             separator="|",
         )
     ).to_series()
@@ -123,30 +127,40 @@ def _break_ids(rows: pl.DataFrame) -> pl.Series:
     return parts.replace_strict(unique, pl.Series(names, dtype=pl.String), return_dtype=pl.String)
 
 
+NOT_SEARCHED = "not searched: too many positions with too many events are off; mend those with a cause, and run again"
+"""What is said of a break whose position was beyond the search, see `investigation.beyond_search`."""
+
+
 def parts_of(
-    comparison: pl.DataFrame, moments: pl.DataFrame, corrections: Corrections, stepped: pl.DataFrame
+    comparison: pl.DataFrame,
+    moments: pl.DataFrame,
+    corrections: Corrections,
+    stepped: pl.DataFrame,
+    not_searched: Sequence[str] = (),
 ) -> pl.DataFrame:
     """The frame BREAK_CAUSES: of each break at its last moment what each step of corrections takes away, and the rest.
 
     `stepped` comes from `corrections.stepwise`. The parts of a break add up to its difference: each is the figure
-    before a step less the figure after it.
+    before a step less the figure after it. Of positions `not_searched`, the rest says so.
     """
     last = _last_broken(comparison)
     after = _after_steps(last, moments, stepped)
     amounts = _differences(last, after)
-    causes = _causes_of_steps(corrections)
+    causes = _causes_of_steps(corrections, stepped)
     with_causes = amounts.join(causes, on=["position", "step"], how="left", maintain_order="left")
     rest = amounts.group_by("break_id", maintain_order=True).agg(explained=pl.col("amount").sum())
     rest = last.join(rest, on="break_id", how="left", maintain_order="left").with_columns(
         amount=pl.col("difference") - pl.col("explained").fill_null(ZERO)
     )
-    fine = (pl.col("exchange").round(16) == pl.col("exchange")) & (pl.col("amount").abs() < _VENUE_DIGITS)
+    fine = (pl.col("exchange").round(VENUE_DECIMALS) == pl.col("exchange")) & (pl.col("amount").abs() <= _LAST_PLACE)
     is_digits = fine | (pl.col("amount").abs() <= pl.col("tolerance"))
     rest = rest.filter(pl.col("amount") != 0).with_columns(
         cause=pl.when(is_digits).then(pl.lit("venue_digits")).otherwise(pl.lit("unexplained")),
         certainty=pl.when(is_digits).then(pl.lit("fits")).otherwise(pl.lit("unexplained")),
         hypothesis=pl.when(is_digits)
         .then(pl.lit("the exchange prints fewer digits"))
+        .when(pl.col("position").is_in(not_searched))
+        .then(pl.lit(NOT_SEARCHED))
         .otherwise(pl.lit("nothing that was tried explains it")),
         step=pl.lit(2**31, pl.UInt32),
     )
@@ -182,25 +196,38 @@ def _after_steps(last: pl.DataFrame, moments: pl.DataFrame, stepped: pl.DataFram
 def _differences(last: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """What each step takes away from each break: `break_id`, `position`, `step`, `amount`."""
     ours = pl.when(_is_double()).then("ours").otherwise(pl.col("ours").fill_null(ZERO))
-    ordered = after.join(last.select("break_id", "ledger"), on="break_id").sort("break_id", "step")
-    value = pl.when(pl.col("step") == 0).then("ledger").otherwise(ours)
-    known = ordered.with_columns(value=value).with_columns(pl.col("value").forward_fill().over("break_id"))
-    amount = pl.col("value").shift(1).over("break_id") - pl.col("value")
-    return (
-        known.with_columns(amount=amount)
-        .filter(pl.col("step") > 0)
-        .select("break_id", "step", "amount", position="own")
+    steps = after.filter(pl.col("step") > 0).select("break_id", "step", value=ours, position="own")
+    before = last.select("break_id", step=pl.lit(0, pl.UInt32), value="ledger", position="position")
+    ordered = pl.concat([before, steps]).sort("break_id", "step")
+    known = ordered.with_columns(pl.col("value").forward_fill().over("break_id"))
+    amount = pl.col("value").shift(1).over("break_id").fill_null(ZERO) - pl.col("value")
+    return known.with_columns(amount=amount).filter(pl.col("step") > 0).drop("value")
+
+
+_GRAVITY = {cause: place for place, cause in enumerate(CAUSES)}
+
+
+def _causes_of_steps(corrections: Corrections, stepped: pl.DataFrame) -> pl.DataFrame:
+    """One row per position and step that was replayed, with its cause.
+
+    A step that breaks the course of its position has no history: it is told together with the next that has one. Of
+    several causes in one step the gravest is named, and the others stand beside it, for nothing tells them apart.
+    """
+    replayed = stepped.select("position", "step").unique().filter(pl.col("step") > 0).with_columns(told="step")
+    steps = (
+        corrections.steps.with_row_index("place")
+        .sort("step")
+        .join_asof(replayed.sort("step"), on="step", by="position", strategy="forward", check_sortedness=False)
     )
-
-
-def _causes_of_steps(corrections: Corrections) -> pl.DataFrame:
-    """One row per position and step: its cause, or the most frequent where several corrections are made together."""
-    several = pl.len() > 1
-    counts = pl.col("cause").value_counts(sort=True)
-    return corrections.steps.group_by("position", "step", maintain_order=True).agg(
-        cause=counts.first().struct.field("cause"),
-        certainty=pl.col("certainty").first(),
-        alternatives=pl.col("alternatives").drop_nulls().unique(maintain_order=True).str.join(" or ").replace("", None),
+    gravity = pl.col("cause").cast(pl.String).replace_strict(_GRAVITY, return_dtype=pl.Int64)
+    ordered = steps.filter(pl.col("told").is_not_null()).with_columns(gravity=gravity).sort("gravity", "place")
+    several, mixed = pl.len() > 1, pl.col("cause").n_unique() > 1
+    own = pl.col("alternatives").drop_nulls().unique(maintain_order=True)
+    beside = pl.col("cause").cast(pl.String).unique(maintain_order=True).slice(1)
+    grouped = ordered.group_by("position", step="told", maintain_order=True).agg(
+        cause=pl.col("cause").first(),
+        certainty=pl.when(mixed).then(pl.lit("ambiguous")).otherwise(pl.col("certainty").cast(pl.String).first()),
+        alternatives=pl.concat([beside, own]).str.join(" or ").replace("", None),
         hypothesis=pl.when(several)
         .then(pl.format("{} events together, the first: {}", pl.len(), pl.col("hypothesis").first()))
         .otherwise(pl.col("hypothesis").first()),
@@ -209,6 +236,7 @@ def _causes_of_steps(corrections: Corrections) -> pl.DataFrame:
         exchange_input=pl.col("exchange_input").first(),
         exchange_row=pl.col("exchange_row").first(),
     )
+    return grouped
 
 
 def breaks_of(comparison: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:

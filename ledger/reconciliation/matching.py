@@ -11,6 +11,7 @@ _CAUSE = pl.Enum(list(CAUSES))
 _TRADES = ("fill", "liquidation", "opening")
 _COMPARED = ("time", "kind", "mode", "side", "quantity", "price", "value", "fee", "fee_currency", "amount", "currency")
 _AMOUNTS = ("quantity", "price", "value", "fee", "amount")
+_VALUE_ROUNDED = pl.lit("1e-8").cast(MONEY)  # the exchange books a value with 8 decimals or more
 RATIOS = (24, 365, 8760)
 """What a rate in another unit makes of a charge: hourly, daily and annual rates (rules.md 3 [V])."""
 
@@ -36,7 +37,8 @@ def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.D
     ).with_columns(fee_currency=pl.when(pl.col("fee") != 0).then("fee_currency"))
     is_fill = kind == "fill"
     if ledger is None:
-        return known.with_columns(by_formula=pl.lit(value=False), amount=pl.col("amount").fill_null(ZERO))
+        stated = pl.when(is_fill).then("amount").otherwise(pl.col("amount").fill_null(ZERO))  # fills alone state none
+        return known.with_columns(by_formula=pl.lit(value=False), amount=stated)
     posted = (
         ledger.filter(pl.col("initial_margin").is_not_null())
         .group_by("position", "event_id")
@@ -117,7 +119,7 @@ def _differs(column: str) -> pl.Expr:
         return differs
     # Whether a fill posts margin by the formula depends on what is open, which an earlier difference may have changed.
     follows = pl.col("by_formula") & ((pl.col("amount") == 0) | (pl.col("amount_x") == 0))
-    return differs & ~follows
+    return differs & ~follows & ~((pl.col("sort") == "trade") & pl.col("amount_x").is_null())
 
 
 def _found() -> pl.Expr:
@@ -218,8 +220,10 @@ def _difference() -> pl.Expr:
         .then(_is("fee_currency"))
         .when(_differs("fee"))
         .then(_is("fee_amount"))
-        .when(_differs("value"))
+        .when(_differs("value") & ((pl.col("value") - pl.col("value_x")).abs() <= _VALUE_ROUNDED))
         .then(_is("venue_digits"))
+        .when(_differs("value"))
+        .then(_is("price"))
         .when(_differs("amount") & interest & in_other_unit(amount, stated))
         .then(_is("rate_unit"))
         .when(_differs("amount") & interest & rounded_otherwise(amount, stated))

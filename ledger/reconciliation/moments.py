@@ -9,6 +9,7 @@ from ledger.columns import FLAG, MODES, TIME, schema
 from ledger.money import MONEY, ZERO
 from ledger.reconciliation.figures import EVENTS, HISTORY, NET, SNAPSHOT, STATED
 from ledger.reconciliation.states import states_at
+from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.statements.columns import SNAPSHOTS
 from ledger.statements.inference import with_readings
 
@@ -60,7 +61,9 @@ def snapshot_moments(
     legs = known.join(beside, on="snapshot", how="left", maintain_order="left")
     has_figures = pl.col("direction").is_not_null() & pl.col("assets_shown").is_not_null()
     stated = legs.filter(~by_currency & has_figures)
-    return pl.concat([_of_positions(stated), _of_balances(legs.filter(by_currency))])
+    found = pl.concat([_of_positions(stated), _of_balances(legs.filter(by_currency))])
+    said = [name for name in found.columns if name not in ("input", "row", "note")]
+    return found.unique(said, keep="first", maintain_order=True)
 
 
 def _only_account(snapshots: pl.DataFrame, index: pl.DataFrame) -> pl.Series:
@@ -90,6 +93,24 @@ def _beside(snapshots: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame)
     return one.with_columns(
         known_margin=pl.when(unique).then("known_margin"), known_mode=pl.when(unique).then("known_mode")
     ).drop("fitting", "positions")
+
+
+def refuse_contradictions(moments: pl.DataFrame, names: dict[int, str]) -> None:
+    """Raise BadInput where two snapshots say of one position at one moment that it is different."""
+    key = ["position", "time"]
+    snapshots = moments.filter(pl.col("stated_by") == SNAPSHOT)
+    said = pl.struct("base_stated", "quote_stated", "margin_stated")
+    others = snapshots.with_columns(first=said.first().over(key), said=said).filter(pl.col("first") != pl.col("said"))
+    if others.height:
+        refusals = others.select(
+            file=pl.col("input").replace_strict(names, default="", return_dtype=pl.String),
+            row="row",
+            column=pl.lit("ccy"),
+            value="position",
+            rule=pl.lit("An earlier row states the same position at the same time, and states it differently."),
+            remedy=pl.lit("Keep the right one; of two positions, state the margin currency of each."),
+        )
+        raise BadInput(refusals.cast(dict(REFUSAL_SCHEMA)))  # type: ignore[arg-type]
 
 
 def _of_positions(stated: pl.DataFrame) -> pl.DataFrame:
@@ -162,15 +183,14 @@ def closed_moments(snapshots: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def event_moments(history: pl.DataFrame, index: pl.DataFrame, end: datetime) -> pl.DataFrame:
-    """The moments at which the exchange's own events are replayed to: each position of `index` at the end.
+def event_moments(history: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
+    """The moments at which the exchange's own events are replayed to: each of `positions` at its `time`.
 
-    `history` is that of the exchange's events, `index` has `position` and what belongs to it.
+    `history` is that of the exchange's events, `positions` comes from `ordering.index_positions`.
     """
-    moments = index.with_columns(time=pl.lit(end, TIME))
-    states = states_at(history, moments.select("position", "time"))
+    states = states_at(history, positions.select("position", "time"))
     names = [name for name in STATED if name.removeprefix("stated_") in states.columns]
-    stated = moments.hstack(states.select(pl.col(name.removeprefix("stated_")).alias(name) for name in names))
+    stated = positions.hstack(states.select(pl.col(name.removeprefix("stated_")).alias(name) for name in names))
     return _moments(stated.with_columns(stated_by=pl.lit(EVENTS)))
 
 

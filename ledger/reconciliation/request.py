@@ -16,7 +16,8 @@ class ReconcileRequest:
     """The files of both sides, and what neither says.
 
     `ledger` are the files that the ledger is rebuilt from, `exchange` those that say what the exchange has; both may
-    be of any layout. `opening` are snapshots to begin with, at `opening_at` or their own time. `account` is that of
+    be of any layout. `opening` are snapshots to begin with, at `opening_at` or their own time; `snapshot_at`
+    is when the exchange's snapshots were taken, else each counts from its last change. `account` is that of
     rows that name none, `defaults` has margin currency, mode and leverage where files do not state them. `layouts`
     names the layout of files where it is not to be recognised.
     """
@@ -25,6 +26,7 @@ class ReconcileRequest:
     exchange: Sequence[Path]
     opening: Sequence[Path] = ()
     opening_at: datetime | None = None
+    snapshot_at: datetime | None = None
     account: str | None = None
     defaults: Defaults = field(default_factory=Defaults)
     layouts: Mapping[Path, str] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class ReconcileRequest:
             ("margin_currency", self.defaults.margin_currency or "", "Margin currency where no file states one."),
             ("mode", self.defaults.mode or "", "Mode where no file states one; empty: new."),
             ("leverage", self.defaults.leverage or "", "Leverage where no file states a margin."),
+            ("snapshot_at", "" if self.snapshot_at is None else self.snapshot_at.isoformat(), "Time of the snapshots."),
             ("opening_at", "" if self.opening_at is None else self.opening_at.isoformat(), "Time of opening balances."),
             ("tolerance.doubles", tolerances.relative, "Of the exchange's doubles, relative to what they come from."),
             *(

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from ledger.checks import combined, finding
-from ledger.columns import INPUTS, LEDGER, PARAMETERS, schema
+from ledger.columns import INPUTS, LEDGER, PARAMETERS, TIME, schema
 from ledger.files import Request, SpooledRun, parameters_of
 from ledger.inputs import file_facts
 from ledger.marks import read_marks
@@ -19,11 +19,13 @@ from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.reconciliation.breaks import breaks_of, compared, parts_of
 from ledger.reconciliation.columns import COMPARISON, MATCHES
-from ledger.reconciliation.corrections import Corrections, evident, grouped, no_corrections, stepwise
+from ledger.reconciliation.corrections import Corrections, stepwise
+from ledger.reconciliation.evidence import Evidence, evidence_of
+from ledger.reconciliation.figures import EVENTS as BY_EVENTS
 from ledger.reconciliation.figures import SNAPSHOT
-from ledger.reconciliation.investigation import investigated, mislabelled
-from ledger.reconciliation.matching import comparable, matched, matches_frame
-from ledger.reconciliation.moments import closed_moments, event_moments, not_in_snapshots, snapshot_moments
+from ledger.reconciliation.investigation import beyond_search, investigated, mislabelled
+from ledger.reconciliation.matching import matches_frame
+from ledger.reconciliation.moments import closed_moments, not_in_snapshots, refuse_contradictions, snapshot_moments
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.reconciliation.roll_forward import lead, roll_forward
 from ledger.reconciliation.sides import Sides, read_sides
@@ -155,16 +157,16 @@ def _reconciled(
     rows = ledger.collect()
     history = running(rows, index)
     progress("Comparing", 0, 0)
-    both, corrections = _side_by_side(sides, rows)
-    moments = _moments(request, sides, history, index, corrections)
+    evidence = evidence_of(sides, rows, history, request.policies)
+    moments = _moments(request, sides, history, index, evidence)
     comparison = compared(moments, history, request.tolerances)
     progress("Explaining", 0, 0)
-    parts = _explained(request, sides, comparison, moments, corrections)
+    parts = _explained(request, sides, comparison, moments, evidence, progress)
     breaks = breaks_of(comparison, parts)
     rolled, roll_finding = roll_forward(ledger, index)
     frames = {
-        "matches": matches_frame(both) if both.height else pl.DataFrame(schema=schema(MATCHES)),
-        "comparison": pl.concat([comparison, _not_compared(sides)]),
+        "matches": matches_frame(evidence.both) if evidence.both.height else pl.DataFrame(schema=schema(MATCHES)),
+        "comparison": pl.concat([comparison, _not_compared(sides, evidence)]),
         "breaks": breaks,
         "break_causes": parts,
         "roll_forward": rolled,
@@ -174,38 +176,20 @@ def _reconciled(
     return frames, [roll_finding, *_findings(frames)]
 
 
-def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Corrections]:
-    """The events of both sides put together, and what would make the ledger's the exchange's.
-
-    Of the ledger only those count that the exchange's files can tell of: their accounts and kinds, from the first on.
-    """
-    if sides.exchange_events.is_empty():
-        return pl.DataFrame(), no_corrections()
-    ours = comparable(sides.ledger_events, ledger)
-    theirs = comparable(sides.exchange_events)
-    begins = theirs.group_by("account").agg(begin=pl.col("time").min())
-    of_accounts = ours.join(begins, on="account", how="inner", maintain_order="left")
-    told = of_accounts.filter(pl.col("sort").is_in(sides.covered) & (pl.col("time") >= pl.col("begin")))
-    both = matched(told, theirs)
-    own = sides.ledger_events.join(
-        told.select("event_id", "position"), on=["event_id", "position"], how="semi", maintain_order="left"
-    )
-    return both, grouped(evident(both, own, sides.exchange_events), sides.ledger_events)
-
-
 def _moments(
-    request: ReconcileRequest, sides: Sides, history: pl.DataFrame, index: pl.DataFrame, corrections: Corrections
+    request: ReconcileRequest, sides: Sides, history: pl.DataFrame, index: pl.DataFrame, evidence: Evidence
 ) -> pl.DataFrame:
     """Every moment at which the two sides are compared."""
     end = _end(sides)
     snapshots = sides.exchange.snapshots
+    if request.snapshot_at is not None:
+        snapshots = snapshots.with_columns(time=pl.lit(request.snapshot_at, TIME))
     if request.as_at is not None:
         snapshots = snapshots.filter(pl.col("time").is_null() | (pl.col("time") <= request.as_at))
     stated = snapshot_moments(snapshots, history, index, request.account, end)
-    found = [stated, not_in_snapshots(stated, history, index, end), closed_moments(snapshots, index)]
-    if sides.exchange_events.height:
-        found.append(_event_moments(request, sides, history, corrections, end))
-    return pl.concat(found)
+    refuse_contradictions(stated, sides.names)
+    absent = not_in_snapshots(stated, history, index, end)
+    return pl.concat([stated, absent, closed_moments(snapshots, index), evidence.moments])
 
 
 def _end(sides: Sides) -> datetime:
@@ -214,45 +198,35 @@ def _end(sides: Sides) -> datetime:
     return times.max()  # type: ignore[return-value]
 
 
-def _event_moments(
-    request: ReconcileRequest, sides: Sides, history: pl.DataFrame, corrections: Corrections, end: datetime
-) -> pl.DataFrame:
-    """What the exchange's own events come to: the ledger with all that they correct."""
-    positions = index_positions(
-        pl.concat(
-            [
-                side.select("account", "instrument", "margin_currency")
-                for side in (sides.ledger_events, sides.exchange_events)
-            ]
-        )
-    )
-    told = sides.exchange_events["position"].unique()
-    differ = corrections.steps["position"]
-    positions = positions.filter(pl.col("position").is_in(pl.concat([told, differ]).unique().implode()))
-    corrected = corrections.steps["position"].unique().implode()
-    at_once = Corrections(corrections.steps.with_columns(step=pl.lit(1, pl.UInt32)), corrections.added)
-    stepped = stepwise(at_once, sides.ledger_events, request.policies)
-    theirs = stepped.filter(pl.col("step") == 1).drop("variant", "step").select(history.columns)
-    kept = history.filter(~pl.col("position").is_in(corrected))
-    return event_moments(pl.concat([kept, theirs]), positions, end)
-
-
 def _explained(
-    request: ReconcileRequest, sides: Sides, comparison: pl.DataFrame, moments: pl.DataFrame, evidence: Corrections
+    request: ReconcileRequest,
+    sides: Sides,
+    comparison: pl.DataFrame,
+    moments: pl.DataFrame,
+    evidence: Evidence,
+    progress: Progress,
 ) -> pl.DataFrame:
     """The parts of every break: what the exchange's events prove, then what a search of hypotheses finds."""
     broken = comparison.filter(pl.col("break_id").is_not_null())["position"].unique().implode()
-    proved = Corrections(evidence.steps.filter(pl.col("position").is_in(broken)), evidence.added)
+    steps = evidence.corrections.steps.filter(pl.col("position").is_in(broken))
+    proved = Corrections(steps, evidence.corrections.added)
     events = sides.ledger_events.filter(pl.col("position").is_in(broken))
     snapshots = moments.filter((pl.col("stated_by") == SNAPSHOT) & pl.col("position").is_in(broken))
     corrected = _corrected(events, proved)
     modes = mislabelled(snapshots, corrected)
-    searched = modes.and_then(
-        investigated(corrected, snapshots, sides.ledger_events["time"].max(), request.policies)  # type: ignore[arg-type]
+    beyond = beyond_search(corrected, snapshots)
+    alone = evidence.alone["position"].unique()
+    asked = snapshots.filter(
+        ~pl.col("position").is_in(pl.concat([alone, pl.Series(beyond, dtype=pl.String)]).implode())
     )
+    end: datetime = sides.ledger_events["time"].max()  # type: ignore[assignment]
+    searched = modes.and_then(investigated(corrected, asked, end, request.policies, progress))
     corrections = proved.and_then(searched)
     stepped = stepwise(corrections, events, request.policies)
-    return parts_of(comparison, moments, corrections, stepped)
+    last = corrections.steps.group_by("position").agg(step=pl.col("step").max() + 1)
+    by_itself = evidence.alone.join(last, on="position").with_columns(variant=pl.lit(0, pl.UInt32))
+    stepped = pl.concat([stepped, by_itself.select(stepped.columns)])
+    return parts_of(comparison, moments, corrections, stepped, beyond)
 
 
 def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
@@ -279,20 +253,23 @@ def _corrected(events: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
 # --- the rest -----------------------------------------------------------------------------------------------
 
 
-def _not_compared(sides: Sides) -> pl.DataFrame:
-    """Rows of COMPARISON for what the exchange states of no isolated spot-margin position."""
-    others = sides.exchange.snapshots.filter(~pl.col("is_isolated_margin"))
-    told = others.with_columns(
+def _not_compared(sides: Sides, evidence: Evidence) -> pl.DataFrame:
+    """Rows of COMPARISON for what the exchange states, or has events of, and nothing can be compared with."""
+    others = sides.exchange.snapshots.filter(~pl.col("is_isolated_margin")).with_columns(
         position=pl.concat_str("account", "instrument", pl.col("margin_currency").fill_null(""), separator=":"),
         stated_by=pl.lit(SNAPSHOT),
         figure=pl.lit("position"),
-        verdict=pl.lit("not_compared"),
-        material=pl.lit(value=False),
         note=pl.lit("no isolated spot-margin position"),
     )
-    wanted = schema(COMPARISON)
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in told.columns]
-    return told.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
+    untold = evidence.untold.with_columns(stated_by=pl.lit(BY_EVENTS), figure=pl.lit("balances"))
+    told, wanted = [], schema(COMPARISON)
+    for rows in (others, untold):
+        known = rows.with_columns(verdict=pl.lit("not_compared"), material=pl.lit(value=False))
+        absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in known.columns]
+        told.append(
+            known.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in schema(COMPARISON).items())
+        )
+    return pl.concat(told)
 
 
 def _window(sides: Sides) -> Window:

@@ -18,6 +18,8 @@ from ledger.statements.reading import Statements, read_statements
 
 BILL_LAYOUTS = "bills|trading-history"
 """Layouts whose rows tell of everything that happens to a position."""
+WHOLE = frozenset({"trade", "interest", "margin"})
+"""What there must be of a position to know its balances."""
 _OF_LAYOUT = {"fills": "trade", "trades": "trade", "interest": "interest", "transfers": "margin"}
 
 
@@ -146,9 +148,16 @@ def _in_order(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _covered(exchange: Statements) -> tuple[str, ...]:
-    """Sorts of events (trade, interest, margin ...) of which the exchange's files tell all."""
+    """Sorts of events (trade, interest, margin ...) of which the exchange's files tell all.
+
+    Bills tell of everything, unless they were asked for by type: those without a trade tell of what they have.
+    """
     layouts = exchange.rows["layout"].unique().to_list()
+    sorts = {sort for layout in layouts for part, sort in _OF_LAYOUT.items() if layout.endswith(part)}
+    kinds = (
+        pl.concat([exchange.transactions.events["kind"], exchange.events["kind"]]).cast(pl.String).unique().to_list()
+    )
+    present = {"trade" if kind in ("fill", "liquidation") else kind for kind in kinds}
     if exchange.events.height or any(part in layout for layout in layouts for part in BILL_LAYOUTS.split("|")):
-        return ("trade", "interest", "margin", "leverage", "opening", "adjustment")
-    sorts = (sort for layout in layouts for part, sort in _OF_LAYOUT.items() if layout.endswith(part))
-    return tuple(dict.fromkeys(sorts))
+        sorts |= {*WHOLE, "leverage", "opening", "adjustment"} if "trade" in present else present
+    return tuple(sorted(sorts))
