@@ -30,6 +30,7 @@ DESCRIPTIONS = {
     "balances_roll_forward": "Opening, purchases, sales, fees, interest, margin and adjustments give each closing.",
     "files_are_complete": "No control of the completeness certificate fails.",
     "events_agree": "Every event of the exchange's files is in the ledger as it is there, and the other way round.",
+    "positions_are_compared": "Every position that the ledger has open at the end is compared with the exchange's.",
     "exchange_agrees": "Ledger and exchange agree, figure by figure, within the tolerances.",
     "breaks_add_up": "The parts of every break, what is unexplained among them, add up to its difference.",
 }

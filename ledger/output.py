@@ -12,7 +12,7 @@ from ledger.columns import FRAMES
 from ledger.interest.columns import INTEREST_FRAMES
 from ledger.reconciliation.columns import RECONCILIATION_FRAMES
 from ledger.refusals import LedgerError
-from ledger.statements.columns import STATEMENT_FRAMES
+from ledger.statements.columns import IMPORT_FRAMES, STATEMENT_FRAMES
 
 FORMATS = ("parquet", "csv")
 COMPRESSION: Literal["lz4"] = "lz4"
@@ -55,7 +55,7 @@ def _replace(ready: Path, folder: Path) -> None:
     for file in files:
         file.replace(folder / file.name)
     fresh = {file.name for file in files}
-    for name in (*FRAMES, *INTEREST_FRAMES, *STATEMENT_FRAMES, *RECONCILIATION_FRAMES):
+    for name in (*FRAMES, *INTEREST_FRAMES, *STATEMENT_FRAMES, *RECONCILIATION_FRAMES, *IMPORT_FRAMES):
         for suffix in FORMATS:
             if f"{name}.{suffix}" not in fresh:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)

@@ -188,7 +188,7 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
             marks=given["marks"],
             policies=Policies.parse(list(given["policies"])),
             tolerances=Tolerances(
-                figures=_figures(_amounts("--tolerance", given["tolerances"])),
+                figures=_figures(_amounts("--tolerance", given["tolerances"], named=True)),
                 materiality=materiality.pop("", Decimal(0)),
                 by_currency=materiality,
             ),
@@ -286,11 +286,13 @@ def _figures(tolerances: dict[str, Decimal]) -> dict[str, Decimal]:
     return tolerances
 
 
-def _amounts(option: str, given: Sequence[str]) -> dict[str, Decimal]:
-    """Amounts by name; the name may be left out."""
+def _amounts(option: str, given: Sequence[str], named: bool = False) -> dict[str, Decimal]:
+    """Amounts by name; the name may be left out unless `named`."""
     found: dict[str, Decimal] = {}
     for text in given:
-        name, _, amount = text.rpartition("=")
+        name, equals, amount = text.rpartition("=")
+        if named and not equals:
+            raise click.UsageError(f"{option} {text}: write FIGURE=AMOUNT")
         number = _number(option, amount, least=Decimal(0))
         if number is not None:
             found[name] = number

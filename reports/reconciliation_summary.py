@@ -74,7 +74,8 @@ def _sources(inputs: pl.DataFrame | None, certificate: pl.DataFrame) -> Iterator
     for row in found.head(_SHOWN).iter_rows(named=True):
         word = "FAIL" if row["outcome"] == "fail" else "note"
         where = ", ".join(_words(text) for text in (row["file"], row["control"], row["subject"]) if text)
-        yield f"{word}: {where}: {_short(row['finding'] or 'no finding')}"
+        said = row["finding"] or "no finding"
+        yield f"{word}: {where}: {_printable(said) if word == 'FAIL' else _short(said)}"
     if found.height > _SHOWN:
         yield f"... and {found.height - _SHOWN:,} more, in certificate"
 
@@ -283,9 +284,17 @@ def _problems(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
     if failed:
         yield f"{failed:,} control{'s' * (failed > 1)} of the files failed"
     checks = frames.get("checks")
-    broken = 0 if checks is None else checks.filter(pl.col("failures") > 0).height
-    if broken:
-        yield f"{broken:,} check{'s' * (broken > 1)} failed"
+    if checks is not None:
+        for row in checks.filter(pl.col("failures") > 0, ~pl.col("check").is_in(_TOLD)).iter_rows(named=True):
+            yield f"{row['failures']:,} {_FAILED.get(row['check'], 'failures of the check ' + row['check'])}"
+
+
+_TOLD = ("exchange_agrees", "files_are_complete")
+"""Checks that fail where there are breaks or controls that fail, which are counted already."""
+_FAILED = {
+    "events_agree": "events that the two sides do not have alike",
+    "positions_are_compared": "open positions of the ledger that the exchange's files do not state",
+}
 
 
 def _words(name: str) -> str:

@@ -96,6 +96,7 @@ _DOUBLES = (
     "maintenance_margin",
     "margin_ratio",
     "liquidation_price",
+    "realised_pnl",
 )
 
 
@@ -152,8 +153,7 @@ def parts_of(
     rest = last.join(rest, on="break_id", how="left", maintain_order="left").with_columns(
         amount=pl.col("difference") - pl.col("explained").fill_null(ZERO)
     )
-    fine = (pl.col("exchange").round(VENUE_DECIMALS) == pl.col("exchange")) & (pl.col("amount").abs() <= _LAST_PLACE)
-    is_digits = fine | (pl.col("amount").abs() <= pl.col("tolerance"))
+    is_digits = pl.col("amount").abs() <= pl.col("tolerance")
     rest = rest.filter(pl.col("amount") != 0).with_columns(
         cause=pl.when(is_digits).then(pl.lit("venue_digits")).otherwise(pl.lit("unexplained")),
         certainty=pl.when(is_digits).then(pl.lit("fits")).otherwise(pl.lit("unexplained")),
@@ -224,7 +224,7 @@ def _causes_of_steps(corrections: Corrections, stepped: pl.DataFrame) -> pl.Data
     several, mixed = pl.len() > 1, pl.col("cause").n_unique() > 1
     own = pl.col("alternatives").drop_nulls().unique(maintain_order=True)
     beside = pl.col("cause").cast(pl.String).unique(maintain_order=True).slice(1)
-    grouped = ordered.group_by("position", step="told", maintain_order=True).agg(
+    return ordered.group_by("position", step="told", maintain_order=True).agg(
         cause=pl.col("cause").first(),
         certainty=pl.when(mixed).then(pl.lit("ambiguous")).otherwise(pl.col("certainty").cast(pl.String).first()),
         alternatives=pl.concat([beside, own]).str.join(" or ").replace("", None),
@@ -236,7 +236,6 @@ def _causes_of_steps(corrections: Corrections, stepped: pl.DataFrame) -> pl.Data
         exchange_input=pl.col("exchange_input").first(),
         exchange_row=pl.col("exchange_row").first(),
     )
-    return grouped
 
 
 def breaks_of(comparison: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:

@@ -7,36 +7,36 @@ from ledger.money import MONEY
 
 FOUND = ("in_common", "differs", "only_in_ledger", "only_at_exchange")
 VERDICTS = ("matched", "break", "only_in_ledger", "only_at_exchange", "not_compared")
-CERTAINTY = ("proved", "fits", "ambiguous", "unexplained")
+CERTAINTY = ("proved", "fits", "guessed", "ambiguous", "unexplained")
 
 CAUSES = {
+    "liquidation": "The exchange liquidated, and the ledger does not say so, or the other way round.",
     "missing_fill": "The exchange has a fill that the ledger lacks.",
     "extra_fill": "The ledger has a fill that the exchange does not have.",
     "duplicate_fill": "The ledger has a fill twice.",
+    "sign": "The ledger has the opposite side or sign.",
+    "quantity": "The ledger has another quantity.",
+    "price": "The ledger has another price.",
+    "opening_balance": "The two sides begin with different balances.",
+    "adjustment": "A manual adjustment in the ledger that the exchange does not know.",
     "fee_not_deducted": "The ledger lacks the fee of a fill.",
     "fee_currency": "The ledger has the fee in another currency.",
     "fee_amount": "The ledger has another fee.",
-    "missing_interest": "The exchange charged interest that the ledger lacks.",
-    "extra_interest": "The ledger has interest that the exchange did not charge.",
-    "rate_unit": "The ledger charges interest at a rate in another unit.",
-    "interest_rounding": "The ledger rounds interest otherwise.",
-    "interest_amount": "The ledger has another amount of interest.",
-    "mode": "The two sides show the position in different modes.",
     "margin_change_missing": "The exchange changed the margin, and the ledger lacks it.",
     "margin_change_extra": "The ledger has a change of margin that the exchange does not have.",
     "margin_amount": "The ledger has another amount of margin.",
+    "missing_interest": "The exchange charged interest that the ledger lacks.",
+    "extra_interest": "The ledger has interest that the exchange did not charge.",
+    "rate_unit": "The ledger charges interest at a rate in another unit.",
+    "interest_amount": "The ledger has another amount of interest.",
+    "interest_rounding": "The ledger rounds interest otherwise.",
+    "mode": "The two sides show the position in different modes.",
     "cut_off": "The two sides stop at different times.",
-    "price": "The ledger has another price.",
-    "quantity": "The ledger has another quantity.",
-    "sign": "The ledger has the opposite side or sign.",
-    "liquidation": "The exchange liquidated, and the ledger does not say so, or the other way round.",
-    "opening_balance": "The two sides begin with different balances.",
-    "adjustment": "A manual adjustment in the ledger that the exchange does not know.",
-    "venue_digits": "The exchange prints a double with fewer digits.",
+    "venue_digits": "The exchange prints fewer digits.",
     "other": "An event differs in another way.",
     "unexplained": "What no hypothesis explains.",
 }
-"""Every cause a part of a break can have, and what it means."""
+"""Every cause a part of a break can have, the gravest first, and what it means."""
 
 MATCHES = (
     Column("found", pl.Enum(FOUND), "", "On which side the event stands.", "reconciliation"),
@@ -103,8 +103,8 @@ BREAK_CAUSES = (
         "certainty",
         pl.Enum(CERTAINTY),
         "",
-        "proved: a row of the exchange shows it; fits: replaying it gives the "
-        "exchange's figures; ambiguous: others do too; unexplained.",
+        "proved: the exchange's rows show it; fits: replayed, it gives the exchange's balances; guessed: so does an"
+        " amount chosen to fit; ambiguous: others do as well; unexplained.",
         "reconciliation",
     ),
     Column("alternatives", pl.String, "", "Other causes that explain it equally well.", "reconciliation"),

@@ -210,7 +210,7 @@ def assumed(position: str, answers: Sequence[tuple[Sequence[Hypothesis], str]]) 
                     "step": step,
                     "time": part.time,
                     "cause": part.cause,
-                    "certainty": "ambiguous" if alternatives else "fits",
+                    "certainty": "ambiguous" if alternatives else "guessed" if part.guesses else "fits",
                     "alternatives": alternatives or None,
                     "hypothesis": part.words,
                     "removed_id": source.get("event_id"),

@@ -30,6 +30,7 @@ def _currency(of_base: pl.Expr) -> pl.Expr:
 
 _LONG, _IN_BASE = pl.col("is_long") == 1, pl.col("margin_is_base") == 1
 _ASSET, _OWED, _MARGIN = _currency(_LONG), _currency(~_LONG), _currency(_IN_BASE)
+_OPPOSITE = (pl.col("is_long") != pl.col("is_long_stated")).fill_null(value=False)
 _PRICE, _SHARE = pl.lit("quote per base"), pl.lit("share")
 _GROSS = pl.max_horizontal(pl.col("base_owed").abs() * pl.col("mark_price"), pl.col("quote_owed").abs())
 _GROSS_IN_MARGIN = _GROSS / pl.col("margin_price")
@@ -44,24 +45,34 @@ def _stated(name: str) -> pl.Expr:
     return pl.col(f"stated_{name}")
 
 
+def _alike(name: str) -> pl.Expr:
+    """What is stated, unless the two sides have the position in opposite directions, and so in other currencies."""
+    return pl.when(~_OPPOSITE).then(_stated(name))
+
+
+def _whole_life(name: str) -> pl.Expr:
+    """A figure that depends on how the position was opened, which a balance brought forward does not tell."""
+    return pl.when(~pl.col("is_brought_forward").fill_null(value=False)).then(name)
+
+
 FIGURES = (
     Figure(
         "assets_shown",
         SNAPSHOT,
         _ASSET,
         pl.when(pl.col("mode") == "old").then("assets_shown_old").otherwise("assets_shown_new"),
-        _stated("assets_shown"),
+        _alike("assets_shown"),
     ),
-    Figure("liability_shown", SNAPSHOT, _OWED, pl.col("liability_shown"), _stated("liability_shown")),
+    Figure("liability_shown", SNAPSHOT, _OWED, pl.col("liability_shown"), _alike("liability_shown")),
     Figure("margin", SNAPSHOT, _MARGIN, pl.col("margin"), _stated("margin")),
-    Figure("entry_price", SNAPSHOT, _PRICE, pl.col("entry_price"), _stated("entry_price"), pl.col("entry_price")),
-    Figure("floating_pnl", SNAPSHOT, _MARGIN, pl.col("floating_pnl"), _stated("floating_pnl"), _GROSS_IN_MARGIN),
+    Figure("entry_price", SNAPSHOT, _PRICE, _whole_life("entry_price"), _alike("entry_price"), pl.col("entry_price")),
+    Figure("floating_pnl", SNAPSHOT, _MARGIN, pl.col("floating_pnl"), _alike("floating_pnl"), _GROSS_IN_MARGIN),
     Figure(
         "floating_pnl_ratio",
         SNAPSHOT,
         _SHARE,
-        pl.col("floating_pnl_ratio"),
-        _stated("floating_pnl_ratio"),
+        _whole_life("floating_pnl_ratio"),
+        _alike("floating_pnl_ratio"),
         _per(_GROSS_IN_MARGIN, pl.col("initial_margin")),
     ),
     Figure(
@@ -69,17 +80,21 @@ FIGURES = (
         SNAPSHOT,
         _MARGIN,
         pl.col("maintenance_margin"),
-        _stated("maintenance_margin"),
+        _alike("maintenance_margin"),
         pl.col("maintenance_margin"),
     ),
-    Figure("margin_ratio", SNAPSHOT, _SHARE, pl.col("margin_ratio"), _stated("margin_ratio"), _per(_GROSS, _NEEDED)),
+    Figure("margin_ratio", SNAPSHOT, _SHARE, pl.col("margin_ratio"), _alike("margin_ratio"), _per(_GROSS, _NEEDED)),
     Figure(
         "liquidation_price",
         SNAPSHOT,
         _PRICE,
         pl.col("liquidation_price"),
-        _stated("liquidation_price"),
+        _alike("liquidation_price"),
         pl.col("liquidation_price"),
+    ),
+    Figure("base_leg", SNAPSHOT, pl.col("base_currency"), pl.col("base_leg"), pl.when(_OPPOSITE).then("base_stated")),
+    Figure(
+        "quote_leg", SNAPSHOT, pl.col("quote_currency"), pl.col("quote_leg"), pl.when(_OPPOSITE).then("quote_stated")
     ),
     Figure(
         "base_net",
@@ -104,26 +119,23 @@ FIGURES = (
         _stated("entry_price"),
         pl.col("entry_price"),
     ),
+    # what the exchange counts in it is not stated; a figure of ours would be compared with another one
+    Figure("realised_pnl", HISTORY, _MARGIN, pl.lit(None), _stated("realised_pnl"), pl.lit(0).cast(MONEY)),
     Figure("base_leg", EVENTS, pl.col("base_currency"), pl.col("base_leg"), _stated("base_leg")),
     Figure("quote_leg", EVENTS, pl.col("quote_currency"), pl.col("quote_leg"), _stated("quote_leg")),
     Figure("margin", EVENTS, _MARGIN, pl.col("margin"), _stated("margin")),
     Figure("account_base", EVENTS, pl.col("base_currency"), pl.col("account_base"), _stated("account_base")),
     Figure("account_quote", EVENTS, pl.col("quote_currency"), pl.col("account_quote"), _stated("account_quote")),
-    Figure(
-        "interest_charged",
-        EVENTS,
-        pl.lit("liability's currency"),
-        pl.col("interest_charged"),
-        _stated("interest_charged"),
-    ),
-    Figure("fees_outside", EVENTS, pl.lit("fee's currency"), pl.col("fees_outside"), _stated("fees_outside")),
+    Figure("interest_base", EVENTS, pl.col("base_currency"), pl.col("interest_base"), _stated("interest_base")),
+    Figure("interest_quote", EVENTS, pl.col("quote_currency"), pl.col("interest_quote"), _stated("interest_quote")),
+    Figure("fees_outside", EVENTS, pl.lit("third currencies"), pl.col("fees_outside"), _stated("fees_outside")),
 )
 """In the order in which they are shown."""
 
-STATED = tuple(dict.fromkeys(figure.stated.meta.root_names()[0] for figure in FIGURES))
+STATED = tuple(
+    dict.fromkeys(name for figure in FIGURES for name in figure.stated.meta.root_names() if name.startswith("stated_"))
+)
 """Columns of the moments that hold the exchange's figures."""
-
-_FIGURE_SCHEMA = {"figure": pl.String, "unit": pl.String, "ours": MONEY, "stated": MONEY, "size": MONEY}
 
 
 def figures_of(states: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ledger.explain import plain
 from ledger.reconciliation.hypotheses import (
     NOTHING,
     Effect,
@@ -32,19 +33,19 @@ def fitted(events: Sequence[Event], off: Effect) -> list[Answer]:
     found: list[Hypothesis] = []
     for event in events:
         if event["kind"] == "fill":
-            which = f"the {event['side']} of {event['quantity']:f} at {event['price']:f}"
+            which = f"the {event['side']} of {plain(event['quantity'])} at {plain(event['price'])}"
             found += _fees_fitted(event, off, which)
             posted = event["posted"] or NOTHING
             if not base and not quote and is_slip(posted, posted - margin):
                 added = {**event, "amount": posted - margin, "posted": posted - margin}
-                words = f"the margin of {which} is {posted - margin:f}"
+                words = f"the margin of {which} is {plain(posted - margin)}"
                 found.append(Hypothesis("margin_amount", words, off, event["time"], event, added, slips=1))
             found += _price_fitted(event, off, which)
         elif (
             event["kind"] == "margin" and not base and not quote and is_slip(event["amount"], event["amount"] - margin)
         ):
             amount = event["amount"] - margin
-            words = f"the change of margin by {event['amount']:f} is one by {amount:f}"
+            words = f"the change of margin by {plain(event['amount'])} is one by {plain(amount)}"
             added = {**event, "amount": amount}
             found.append(Hypothesis("margin_amount", words, off, event["time"], event, added, slips=1))
     return [(single,) for single in found]
@@ -58,7 +59,7 @@ def _price_fitted(event: Event, off: Effect, which: str) -> Iterator[Hypothesis]
     price = (event["price"] + sign * quote / event["quantity"]).quantize(_VENUE)
     added = {**event, "price": price, "value": None}
     if price > 0 and is_slip(event["price"], price) and less(flows(event), flows(added)) == off:
-        yield Hypothesis("price", f"{which} is at {price:f}", off, event["time"], event, added, slips=1)
+        yield Hypothesis("price", f"{which} is at {plain(price)}", off, event["time"], event, added, slips=1)
 
 
 def _fees_fitted(event: Event, off: Effect, which: str) -> Iterator[Hypothesis]:
@@ -75,7 +76,8 @@ def _fees_fitted(event: Event, off: Effect, which: str) -> Iterator[Hypothesis]:
     if abs(rate) < Decimal("0.01") and money(amount * rate) == fee:
         cause = "fee_amount" if own else "fee_not_deducted"
         added = {**event, "fee": fee, "fee_currency": currency}
-        yield Hypothesis(cause, f"{which} bears a fee of {fee:f} {currency}", off, event["time"], event, added)
+        words = f"{which} bears a fee of {plain(fee)} {currency}"
+        yield Hypothesis(cause, words, off, event["time"], event, added, slips=1 if own else 0)
 
 
 def margin_missing(events: Sequence[Event], off: Effect, until: datetime) -> list[Answer]:
@@ -85,7 +87,7 @@ def margin_missing(events: Sequence[Event], off: Effect, until: datetime) -> lis
         return []
     added = blank(events[-1], until) | {"kind": "margin", "amount": -margin}
     added["currency"] = added["margin_currency"]
-    words = f"the margin was changed by {-margin:f} {added['margin_currency']}, which the ledger lacks"
+    words = f"the margin was changed by {plain(-margin)} {added['margin_currency']}, which the ledger lacks"
     return [(Hypothesis("margin_change_missing", words, off, until, added=added, guesses=1),)]
 
 
@@ -104,12 +106,14 @@ def missing_fill(events: Sequence[Event], off: Effect, until: datetime) -> list[
     rough = {"quantity": abs(base), "price": price.quantize(Decimal("1e-18")), "value": abs(quote), "fee": NOTHING}
     whole = exact or {**added, **rough}
     about = "" if exact else "about "
-    words = f"a {side} of {about}{whole['quantity']:f} at {about}{whole['price'].quantize(_VENUE):f} is missing"
+    words = (
+        f"a {side} of {about}{plain(whole['quantity'])} at {about}{plain(whole['price'].quantize(_VENUE))} is missing"
+    )
     guesses = 1 if exact else 2
     found: list[Answer] = [(Hypothesis("missing_fill", words, off, until, added=whole, guesses=guesses),)]
     is_long = events[-1]["is_long"]
     if margin == 0 and is_long == (side == "sell"):
-        words = f"a liquidation by a {side} of about {abs(base):f} is missing"
+        words = f"a liquidation by a {side} of about {plain(abs(base))} is missing"
         forced = {**whole, "kind": "liquidation", "amount": None}
         found.append((Hypothesis("liquidation", words, off, until, added=forced, guesses=guesses),))
     return found
@@ -160,7 +164,7 @@ def cut_offs(events: Sequence[Event], off: Effect, until: datetime) -> list[Answ
         effect = flows(event)
         total = _sum(total, effect)
         parts.append(Hypothesis("cut_off", "the exchange counts it later", effect, event["time"], removed=event))
-        if total == off:
+        if total == off and event is not events[0]:  # of a whole life no snapshot shows when it began
             found.append(tuple(parts))
     total, parts = NO_EFFECT, []
     for event in (event for event in events if event["time"] > until):

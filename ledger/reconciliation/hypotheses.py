@@ -16,6 +16,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
+from ledger.explain import plain
 from ledger.reconciliation.typing_errors import slips
 
 Effect = tuple[Decimal, Decimal, Decimal]
@@ -163,7 +164,7 @@ def fee_rates(events: Sequence[Event]) -> list[Decimal]:
 
 
 def _trade_mistakes(event: Event, rates: list[Decimal], repeated: bool) -> Iterator[Hypothesis]:
-    which = f"the {event['side']} of {event['quantity']:f} at {event['price']:f}"
+    which = f"the {event['side']} of {plain(event['quantity'])} at {plain(event['price'])}"
     if event["reason"]:
         yield without(event, "adjustment", f"{which}, posted by hand, is unknown to the exchange")
     elif repeated:
@@ -175,11 +176,11 @@ def _trade_mistakes(event: Event, rates: list[Decimal], repeated: bool) -> Itera
     yield from _fee_mistakes(event, rates, which)
     if event["kind"] == "fill" and event["amount"]:
         for margin in slips(event["amount"]):
-            yield instead(event, "margin_amount", f"the margin of {which} is {margin:f}", 1, amount=margin)
+            yield instead(event, "margin_amount", f"the margin of {which} is {plain(margin)}", 1, amount=margin)
     for price in slips(event["price"]):
-        yield instead(event, "price", f"{which} is at {price:f}", 1, price=price, value=None)
+        yield instead(event, "price", f"{which} is at {plain(price)}", 1, price=price, value=None)
     for quantity in slips(event["quantity"]):
-        yield instead(event, "quantity", f"{which} is of {quantity:f}", 1, quantity=quantity, value=None)
+        yield instead(event, "quantity", f"{which} is of {plain(quantity)}", 1, quantity=quantity, value=None)
 
 
 def _turned(event: Event, which: str, side: str) -> Iterator[Hypothesis]:
@@ -201,7 +202,7 @@ def _fee_mistakes(event: Event, rates: list[Decimal], which: str) -> Iterator[Hy
             yield instead(
                 event,
                 "fee_not_deducted",
-                f"{which} bears a fee of {each:f} {currency}",
+                f"{which} bears a fee of {plain(each)} {currency}",
                 fee=each,
                 fee_currency=currency,
             )
@@ -215,7 +216,7 @@ def _fee_mistakes(event: Event, rates: list[Decimal], which: str) -> Iterator[Hy
     converted = money(fee / price) if event["side"] == "buy" else money(fee * price)
     for each in dict.fromkeys([*due, converted, fee]):
         yield instead(
-            event, "fee_currency", f"the fee of {which} is {each:f} {currency}", fee=each, fee_currency=currency
+            event, "fee_currency", f"the fee of {which} is {plain(each)} {currency}", fee=each, fee_currency=currency
         )
 
 
@@ -224,9 +225,9 @@ def _fee_mistakes(event: Event, rates: list[Decimal], which: str) -> Iterator[Hy
 
 def _margin_mistakes(event: Event) -> Iterator[Hypothesis]:
     amount = event["amount"]
-    which = f"the change of margin by {amount:f}"
+    which = f"the change of margin by {plain(amount)}"
     cause = "adjustment" if event["reason"] else "margin_change_extra"
     yield without(event, cause, f"{which} is unknown to the exchange")
-    yield instead(event, "sign", f"{which} is one by {-amount:f}", amount=-amount)
+    yield instead(event, "sign", f"{which} is one by {plain(-amount)}", amount=-amount)
     for other in slips(amount):
-        yield instead(event, "margin_amount", f"{which} is one by {other:f}", 1, amount=other)
+        yield instead(event, "margin_amount", f"{which} is one by {plain(other)}", 1, amount=other)

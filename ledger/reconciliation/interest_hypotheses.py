@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+from ledger.explain import plain
 from ledger.interest.columns import EARLY, UNITS
 from ledger.reconciliation.hypotheses import NOTHING, Effect, Event, Hypothesis, flows, instead, less, without
 
@@ -30,7 +31,7 @@ def interest_mistakes(events: Sequence[Event], until: datetime) -> list[Hypothes
     hours = [_hour(event["time"]) for event in charges]
     found: list[Hypothesis] = []
     for number, event in enumerate(charges):
-        which = f"the interest of {event['amount']:f}"
+        which = f"the interest of {plain(event['amount'])}"
         again = hours.count(hours[number]) > 1
         words = f"{which} is charged twice" if again else f"{which} is unknown to the exchange"
         found.append(without(event, "extra_interest", words))
@@ -48,7 +49,7 @@ def _other_rates(event: Event, which: str, rates: Sequence[Decimal]) -> Iterator
     other = [rate * unit for rate in rates for unit in _UNITS] + [rate / unit for rate in rates for unit in _UNITS]
     for charge in dict.fromkeys(_charge(event["liability"], rate) for rate in (*rates, *other)):
         if _in_other_unit(charge, event["amount"]):
-            yield instead(event, "rate_unit", f"{which} is {charge:f}, at a rate in another unit", amount=charge)
+            yield instead(event, "rate_unit", f"{which} is {plain(charge)}, at a rate in another unit", amount=charge)
 
 
 def _in_other_unit(one: Decimal, other: Decimal) -> bool:
@@ -66,7 +67,7 @@ def _other_roundings(event: Event, which: str, rates: Sequence[Decimal]) -> Iter
                 charges[(event["liability"] * rate).quantize(unit, rounding)] = None
     for charge in charges:
         if charge != event["amount"] and abs(charge - event["amount"]) <= _COARSE:
-            yield instead(event, "interest_rounding", f"{which} is {charge:f}, rounded otherwise", amount=charge)
+            yield instead(event, "interest_rounding", f"{which} is {plain(charge)}, rounded otherwise", amount=charge)
 
 
 def _missing_hours(
@@ -98,7 +99,7 @@ def _hours_without(
 def _missing(like: Event, hour: datetime, charge: Decimal) -> Hypothesis:
     added = {**like, "time": hour, "event_id": f"interest of {hour.isoformat()}", "amount": charge, "reason": None}
     effect = less((NOTHING, NOTHING, NOTHING), flows(added))
-    words = f"interest of {charge:f} was charged at {hour:%Y-%m-%d %H:%M}"
+    words = f"interest of {plain(charge)} was charged at {hour:%Y-%m-%d %H:%M}"
     return Hypothesis("missing_interest", words, effect, hour, added=added)
 
 
@@ -124,7 +125,7 @@ def interest_fitted(events: Sequence[Event], off: Effect, until: datetime) -> li
     for event in charges:
         charge = event["amount"] + gap
         if _in_other_unit(charge, event["amount"]) and _short_rate(charge, event["liability"], NOTHING):
-            words = f"the interest of {event['amount']:f} is {charge:f}, at a rate in another unit"
+            words = f"the interest of {plain(event['amount'])} is {plain(charge)}, at a rate in another unit"
             found.append((instead(event, "rate_unit", words, amount=charge),))
     return found + _rounded(charges, gap)
 
@@ -146,7 +147,7 @@ def _rounded(charges: Sequence[Event], gap: Decimal) -> list[tuple[Hypothesis, .
                     break
                 charge = _charge(event["liability"] + carried, rate)
                 if charge != event["amount"]:
-                    words = f"the interest of {event['amount']:f} is {charge:f}, rounded otherwise"
+                    words = f"the interest of {plain(event['amount'])} is {plain(charge)}, rounded otherwise"
                     parts.append(instead(event, "interest_rounding", words, amount=charge))
                 carried += charge - event["amount"]
             else:

@@ -95,6 +95,16 @@ def _beside(snapshots: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame)
     ).drop("fitting", "positions")
 
 
+def since_openings(snapshots: pl.DataFrame, openings: pl.DataFrame) -> pl.DataFrame:
+    """The snapshots from the opening balances on: the last one that changed before is as at the opening."""
+    key = ["account", "instrument"]
+    begins = openings.group_by(key).agg(begin=pl.col("time").max())
+    known = snapshots.join(begins, on=key, how="left", maintain_order="left")
+    early = (pl.col("time") < pl.col("begin")).fill_null(value=False)
+    latest = pl.col("time") == pl.col("time").max().over(*key, "margin_currency", "direction")
+    return known.filter(~early | latest).with_columns(time=pl.max_horizontal("time", "begin")).drop("begin")
+
+
 def refuse_contradictions(moments: pl.DataFrame, names: dict[int, str]) -> None:
     """Raise BadInput where two snapshots say of one position at one moment that it is different."""
     key = ["position", "time"]
@@ -177,8 +187,9 @@ def closed_moments(snapshots: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame
             stated_by=pl.lit(HISTORY),
             is_long_stated=(pl.col("direction") == "long").cast(FLAG),
             stated_entry_price="entry_price",
+            stated_realised_pnl="realised_pnl",
             entry_price=None,
-            note=pl.lit("entry price at the close"),
+            note=pl.lit("at the close; what the exchange counts in its realised PnL is not stated"),
         ).drop("mark_price")
     )
 
@@ -200,13 +211,16 @@ def _moments(rows: pl.DataFrame) -> pl.DataFrame:
     return named.with_columns(**absent).select(pl.col(name).cast(dtype) for name, dtype in MOMENT_SCHEMA.items())
 
 
-def not_in_snapshots(stated: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame, end: datetime) -> pl.DataFrame:
+def not_in_snapshots(
+    stated: pl.DataFrame, snapshots: pl.DataFrame, history: pl.DataFrame, index: pl.DataFrame, end: datetime
+) -> pl.DataFrame:
     """Moments of positions that the ledger has open and no snapshot tells of, though others of the account do.
 
     When the snapshots were taken is not stated: some time after the last change they show. So only positions count
     that are open from then to the end; they are compared at the end.
     """
-    times = stated.filter(pl.col("stated_by") == SNAPSHOT).group_by("account").agg(first=pl.col("time").max())
+    timed = snapshots.filter(pl.col("is_isolated_margin") & pl.col("time").is_not_null())
+    times = timed.group_by("account").agg(first=pl.col("time").max())
     others = index.join(stated.select("position").unique(), on="position", how="anti").join(times, on="account")
     is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
     open_then = [

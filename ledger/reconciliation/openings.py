@@ -11,6 +11,7 @@ from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.statements.columns import SNAPSHOTS
 from ledger.statements.inference import with_readings
 
+_LATER = "Give the time at which the snapshot was taken, or leave --opening-at out."
 _EVENTS = pl.Schema([*schema(EVENTS).items(), ("input", pl.UInt16), ("row", pl.UInt32)])
 
 
@@ -24,7 +25,7 @@ def opening_events(
     direction, or no amounts for the legs.
     """
     known = snapshots.filter(pl.col("is_isolated_margin") & (pl.col("status") == "open")).with_row_index("snapshot")
-    known = known.with_columns(time=pl.coalesce(pl.lit(at, TIME), "time")).join(
+    known = known.with_columns(stated_time="time", time=pl.coalesce(pl.lit(at, TIME), "time")).join(
         _of_events(events), on=["account", "instrument"], how="left", maintain_order="left"
     )
     _refuse(known, names)
@@ -67,17 +68,43 @@ def _refuse(snapshots: pl.DataFrame, names: dict[int, str]) -> None:
         ("margin", "An opening balance needs the margin.", "Ask the exchange for the positions again."),
     )
     found = [
-        snapshots.filter(pl.col(column).is_null()).select(
-            file=pl.col("input").replace_strict(names, default="", return_dtype=pl.String),
-            row="row",
-            column=pl.lit(column),
-            value=pl.lit(None, pl.String),
-            rule=pl.lit(rule),
-            remedy=pl.lit(remedy),
-        )
+        _refused(snapshots.filter(pl.col(column).is_null()), names, column, rule, remedy)
         for column, rule, remedy in problems
     ]
+    early = snapshots.filter(pl.col("time") < pl.col("stated_time"))
+    found.append(
+        _refused(early, names, "time", "The opening balances are from before the snapshot's last change.", _LATER)
+    )
+    twice = snapshots.filter(~pl.struct("account", "instrument", "margin_currency", "direction").is_first_distinct())
+    rule = "An earlier row states the same position; an opening balance is given once."
+    found.append(_refused(twice, names, "instrument", rule, "Give the snapshots of one moment."))
     refusals = pl.concat([REFUSAL_SCHEMA.to_frame(), *found])
+    if refusals.height:
+        raise BadInput(refusals)
+
+
+def _refused(rows: pl.DataFrame, names: dict[int, str], column: str, rule: str, remedy: str) -> pl.DataFrame:
+    return rows.select(
+        file=pl.col("input").replace_strict(names, default="", return_dtype=pl.String),
+        row="row",
+        column=pl.lit(column),
+        value=pl.lit(None, pl.String),
+        rule=pl.lit(rule),
+        remedy=pl.lit(remedy),
+    )
+
+
+def refuse_straddling(events: pl.DataFrame, openings: pl.DataFrame, names: dict[int, str]) -> None:
+    """Raise BadInput for positions without an opening balance that have events before and after the last of them.
+
+    When the snapshots were taken is not known, so nor is what of such a position came after.
+    """
+    last = openings["time"].max()
+    others = events.join(openings, on=POSITION_KEY, how="anti").with_columns(late=pl.col("time") > pl.lit(last, TIME))
+    both = others.filter(pl.col("late").n_unique().over(POSITION_KEY) > 1, pl.col("late"))
+    first = both.unique(POSITION_KEY, keep="first", maintain_order=True)
+    rule = "The position is not in the snapshot to begin with, and has events before and after the last change in it."
+    refusals = _refused(first, names, "time", rule, "Give --opening-at TIME: when the snapshot was taken.")
     if refusals.height:
         raise BadInput(refusals)
 

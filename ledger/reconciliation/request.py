@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class ReconcileRequest:
             ),
         ]
         return [
-            {"name": f"reconcile.{name}", "value": str(value), "description": description, "source": "run"}
+            {"name": f"reconcile.{name}", "value": _plain(value), "description": description, "source": "run"}
             for name, value, description in chosen
         ]
+
+
+def _plain(value: Any) -> str:
+    """A value as text, a number without an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

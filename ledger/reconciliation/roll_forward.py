@@ -79,29 +79,32 @@ def _sum(amount: pl.Expr, where: pl.Expr) -> pl.Expr:
     return pl.when(where).then(amount).otherwise(ZERO).fill_null(ZERO).sum()
 
 
-def lead(moments: pl.DataFrame, ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+def lead(
+    moments: pl.DataFrame, ledger: pl.DataFrame, index: pl.DataFrame, history: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """The frame LEAD of the positions that both sides have, each at the last snapshot of it.
 
-    `ledger` has the rows of those positions; adjustments are all that were posted by then.
+    `ledger` has the rows of those positions; adjustments are those of the life that is open then. `history` is what
+    `states.running` makes of the ledger, where the caller has it.
     """
     of_snapshots = moments.filter(pl.col("stated_by") == SNAPSHOT).sort("time", maintain_order=True)
     last = of_snapshots.unique("position", keep="last", maintain_order=True)
-    plain = running(ledger, index)
-    by_hand = ledger.filter(pl.col("reason").is_not_null()).select(
-        "position", "time", "base_change", "quote_change", "margin_change"
-    )
-    adjusted = (
-        last.select("position", until="time").join(by_hand, on="position").filter(pl.col("time") <= pl.col("until"))
-    )
-    sums = adjusted.group_by("position").agg(pl.col("base_change", "quote_change", "margin_change").sum())
+    plain = running(ledger, index) if history is None else history
+    read = ["position", "time", "episode", "reason", "base_change", "quote_change", "margin_change"]
+    until = last.select("position", until="time")
+    past = ledger.select(read).join(until, on="position").filter(pl.col("time") <= pl.col("until"))
+    of_life = pl.col("episode") == pl.col("episode").last().over("position")
+    by_hand = past.filter(of_life).filter(pl.col("reason").is_not_null())
+    sums = by_hand.group_by("position").agg(pl.col("base_change", "quote_change", "margin_change").sum())
     states = states_at(plain, last).join(sums, on="position", how="left", maintain_order="left")
+    is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
     rows = [
         states.select(
             "account",
             account_class=_class(f"{name}_leg", f"{name}_stated") if name != "margin" else pl.lit("margin"),
             currency=f"{name}_currency",
             whole=pl.col(f"{name}_leg" if name != "margin" else "margin").fill_null(ZERO),
-            adjustments=pl.col(f"{name}_change").fill_null(ZERO),
+            adjustments=pl.when(is_open).then(f"{name}_change").fill_null(ZERO),
             exchange=pl.col(f"{name}_stated").fill_null(ZERO),
         )
         for name in ("base", "quote", "margin")

@@ -25,7 +25,13 @@ from ledger.reconciliation.figures import EVENTS as BY_EVENTS
 from ledger.reconciliation.figures import SNAPSHOT
 from ledger.reconciliation.investigation import beyond_search, investigated, mislabelled
 from ledger.reconciliation.matching import matches_frame
-from ledger.reconciliation.moments import closed_moments, not_in_snapshots, refuse_contradictions, snapshot_moments
+from ledger.reconciliation.moments import (
+    closed_moments,
+    not_in_snapshots,
+    refuse_contradictions,
+    since_openings,
+    snapshot_moments,
+)
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.reconciliation.roll_forward import lead, roll_forward
 from ledger.reconciliation.sides import Sides, read_sides
@@ -170,10 +176,10 @@ def _reconciled(
         "breaks": breaks,
         "break_causes": parts,
         "roll_forward": rolled,
-        "lead": lead(moments, rows, index),
-        **statement_frames([sides.ledger, sides.exchange], _window(sides)),
+        "lead": lead(moments, rows, index, history),
+        **statement_frames({"of the ledger": sides.ledger, "of the exchange": sides.exchange}, _window(sides)),
     }
-    return frames, [roll_finding, *_findings(frames)]
+    return frames, [roll_finding, *_findings(frames, history)]
 
 
 def _moments(
@@ -186,9 +192,11 @@ def _moments(
         snapshots = snapshots.with_columns(time=pl.lit(request.snapshot_at, TIME))
     if request.as_at is not None:
         snapshots = snapshots.filter(pl.col("time").is_null() | (pl.col("time") <= request.as_at))
+    if sides.openings.height:
+        snapshots = since_openings(snapshots, sides.openings)
     stated = snapshot_moments(snapshots, history, index, request.account, end)
     refuse_contradictions(stated, sides.names)
-    absent = not_in_snapshots(stated, history, index, end)
+    absent = not_in_snapshots(stated, snapshots, history, index, end)
     return pl.concat([stated, absent, closed_moments(snapshots, index), evidence.moments])
 
 
@@ -278,11 +286,20 @@ def _window(sides: Sides) -> Window:
     return times.min(), times.max()  # type: ignore[return-value]
 
 
-def _findings(frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
+def _findings(frames: dict[str, pl.DataFrame], history: pl.DataFrame) -> list[pl.DataFrame]:
     comparison, certificate = frames["comparison"], frames["certificate"]
     tested = comparison.filter(pl.col("difference").is_not_null())
     off = tested.select(pl.when(pl.col("break_id").is_not_null()).then("difference").otherwise(pl.lit(0).cast(MONEY)))
     fails = certificate.select(pl.when(pl.col("outcome") == "fail").then(1).otherwise(0).cast(MONEY)).to_series()
+    is_open = (pl.col("base_leg") != 0) | (pl.col("quote_leg") != 0)
+    open_now = (
+        history.sort("time", maintain_order=True).unique("position", keep="last").filter(is_open).sort("position")
+    )
+    seen = pl.col("position").is_in(tested["position"].unique().implode())
+    unseen = open_now.select("position", off=pl.when(~seen).then(1).otherwise(0).cast(MONEY))
+    if tested.is_empty():
+        nothing = pl.DataFrame({"position": ["no figure stands on both sides"], "off": [1]})
+        unseen = pl.concat([unseen, nothing.cast({"off": MONEY})])
     matches = frames["matches"]
     apart = matches.select(pl.when(pl.col("found") != "in_common").then(1).otherwise(0).cast(MONEY)).to_series()
     sums = frames["break_causes"].group_by("break_id").agg(pl.col("amount").sum())
@@ -291,6 +308,7 @@ def _findings(frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
     return [
         finding("files_are_complete", certificate.select("file", "control", "subject"), fails),
         finding("events_agree", matches.select("position", "kind", "time"), apart),
+        finding("positions_are_compared", unseen.select("position"), unseen["off"]),
         finding("exchange_agrees", tested.select("position", "figure", "time"), off.to_series()),
         finding("breaks_add_up", added.select("break_id", "position", "figure"), lacking),
     ]

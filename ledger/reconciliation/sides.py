@@ -7,12 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from ledger.columns import EVENTS, schema
-from ledger.ordering import position_name
+from ledger.ordering import index_positions, position_name, with_positions
+from ledger.policies import Policies
 from ledger.progress import Progress
 from ledger.reading import EVENTS_SCHEMA
-from ledger.reconciliation.openings import after_openings, opening_events
+from ledger.reconciliation.openings import after_openings, opening_events, refuse_straddling
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
+from ledger.sequence_rules import order_refusals
 from ledger.statements.margin_currency import Defaults
 from ledger.statements.reading import Statements, read_statements
 
@@ -54,6 +56,8 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
         raise AssertionError("what is not refused is read")
     paths = [*request.ledger, *request.exchange, *request.opening]
     names = {number: str(path) for number, path in enumerate(paths, start=1)}
+    for side in (ledger, exchange):
+        _refuse_backwards(side, names, request.policies)
     own = pl.concat([ledger.transactions.events, ledger.events.select(EVENTS_SCHEMA.names())])
     openings = EVENTS_SCHEMA.to_frame()
     if request.opening:
@@ -62,6 +66,8 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
             raise refuse_file(
                 str(request.opening[0]), "The file states no open isolated spot-margin position.", "Leave it out."
             )
+        if request.opening_at is None:
+            refuse_straddling(own, openings, names)
         own = pl.concat([openings, after_openings(own, openings)])
     theirs = pl.concat([exchange.transactions.events, exchange.events.select(EVENTS_SCHEMA.names())])
     theirs = _in_known_mode(theirs, exchange, own)
@@ -104,6 +110,14 @@ class _Reader:
         refusals = pl.concat(self._refusals)
         if refusals.height:
             raise BadInput(refusals)
+
+
+def _refuse_backwards(side: Statements, names: dict[int, str], policies: Policies) -> None:
+    """Raise BadInput for canonical events whose time goes backwards, unless the policy says to sort them."""
+    events = side.events.select(EVENTS_SCHEMA.names())
+    refusals = order_refusals(with_positions(events, index_positions(events)), names, policies)
+    if refusals.height:
+        raise BadInput(refusals)
 
 
 def _only_account(ledger: Statements | None) -> str | None:

@@ -97,8 +97,9 @@ def _finding(
 
 def _sources(rows: pl.DataFrame) -> Iterable[tuple[int | None, pl.DataFrame]]:
     """The rows of each file, then all; of one file alone only once more."""
-    for (number,), part in rows.group_by("input", maintain_order=True):
-        yield int(str(number)), part
+    numbers = rows["input"].unique(maintain_order=True)
+    for number in numbers:
+        yield number, rows if len(numbers) == 1 else rows.filter(pl.col("input") == number)
     yield None, rows
 
 

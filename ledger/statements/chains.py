@@ -25,6 +25,16 @@ def account_links(rows: pl.DataFrame) -> pl.DataFrame:
     return _links(rows, ACCOUNT_KEYS, "account_change", "account_balance")
 
 
+def _in_order(stated: pl.DataFrame) -> pl.DataFrame:
+    """The rows by series, and by identifier in each: as numbers where the identifiers are, which is faster."""
+    identifiers = stated.select(
+        "series", number=pl.col("row_id").cast(pl.UInt64, strict=False), length=pl.col("row_id").str.len_bytes()
+    )
+    if identifiers["number"].null_count() or identifiers["length"].n_unique() > 1:
+        return stated.sort("series", *id_order())
+    return stated[identifiers.select(pl.arg_sort_by("series", "number", maintain_order=True)).to_series()]
+
+
 def _links(rows: pl.DataFrame, keys: tuple[str, ...], change: str, balance: str) -> pl.DataFrame:
     """Rows that follow another of the same keys, in the order of their identifiers, as the exchange booked them.
 
@@ -39,7 +49,7 @@ def _links(rows: pl.DataFrame, keys: tuple[str, ...], change: str, balance: str)
         *keys, "row_id", "input", "row", "layout", change=change, balance=balance
     )
     series = stated.select(keys).unique().sort(keys).with_row_index("series")
-    stated = stated.join(series, on=list(keys), how="left", nulls_equal=True).sort("series", *id_order())
+    stated = _in_order(stated.join(series, on=list(keys), how="left", nulls_equal=True))
     before = [pl.col(name).shift(1).alias(f"{name}_before") for name in ("row_id", "input", "row", "balance", "layout")]
     rounded = (pl.col("layout") == ROUNDED) | (pl.col("layout_before") == ROUNDED)
     return (

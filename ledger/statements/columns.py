@@ -135,3 +135,6 @@ PLACED = (
 
 STATEMENT_FRAMES = {"statements": (*STATEMENTS, *PLACED), "statement_sums": SUMS, "certificate": CERTIFICATE}
 """The frames that exchange files give, by name."""
+
+IMPORT_FRAMES = ("events", "snapshots", "tiers")
+"""Further frames of an import, by name."""

@@ -8,8 +8,8 @@ import polars as pl
 from ledger.columns import EVENTS, MODES, schema
 from ledger.output import complete_or_nothing, write_frame
 from ledger.progress import Progress
-from ledger.statements.certificate import Window
-from ledger.statements.columns import STATEMENT_FRAMES
+from ledger.statements.certificate import ALL_FILES, Window
+from ledger.statements.columns import CERTIFICATE, STATEMENT_FRAMES, SUMS
 from ledger.statements.inference import with_readings
 from ledger.statements.margin_currency import Defaults
 from ledger.statements.reading import Statements, read_statements
@@ -42,7 +42,7 @@ def import_statements(
             "snapshots": _as_read(read.snapshots),
             "tiers": read.tiers,
             "inputs": read.files,
-            **statement_frames([read]),
+            **statement_frames({"": read}),
         }
         for name, frame in frames.items():
             write_frame(frame, ready / f"{name}.{suffix}")
@@ -65,13 +65,20 @@ def _as_read(snapshots: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def statement_frames(sides: Sequence[Statements], window: Window = (None, None)) -> dict[str, pl.DataFrame]:
-    """The frames of STATEMENT_FRAMES of all that was read; `window` is what the replay covers."""
-    certificates = [side.certificate(window) for side in sides]
+def statement_frames(sides: Mapping[str, Statements], window: Window = (None, None)) -> dict[str, pl.DataFrame]:
+    """The frames of STATEMENT_FRAMES of all that was read, by the name of the side; `window` is what the replay covers.
+
+    A side whose files have no rows that move anything has no certificate.
+    """
+    stated = {name: side.certificate(window) for name, side in sides.items() if side.read.height}
+    together = [
+        each[0].with_columns(pl.col("file").replace(ALL_FILES, f"{ALL_FILES} {name}".strip()))
+        for name, each in stated.items()
+    ]
     return {
-        "statements": pl.concat([_with_events(side) for side in sides]),
-        "statement_sums": pl.concat([each[1] for each in certificates]),
-        "certificate": pl.concat([each[0] for each in certificates]),
+        "statements": pl.concat([_with_events(side) for side in sides.values()]),
+        "statement_sums": pl.concat([pl.DataFrame(schema=schema(SUMS)), *(each[1] for each in stated.values())]),
+        "certificate": pl.concat([pl.DataFrame(schema=schema(CERTIFICATE)), *together]),
     }
 
 

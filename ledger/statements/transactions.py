@@ -206,6 +206,7 @@ def _openings(moves: pl.DataFrame, ours: pl.DataFrame) -> pl.DataFrame:
 
 # --- what becomes of each row -------------------------------------------------------------------------------
 
+_NO_HOME = "nothing says in which currency the margin of its position is; --margin-currency does"
 _NO_EVENT = {
     "outside": "no concern of an isolated spot-margin position",
     "unclassified": "type or sub-type unknown",
@@ -240,7 +241,7 @@ def _placed(numbered: pl.DataFrame, events: pl.DataFrame, of_row: pl.DataFrame, 
 def _why_not(placed: pl.DataFrame, homeless: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
     """Reasons of rows that could have been events (number, why_not), the most telling first."""
     no_margin = placed.filter(pl.col("reason").is_not_null()).select("number", why_not="reason")
-    no_home = homeless.select("number", why_not=pl.lit("nothing says in which currency the margin of its position is"))
+    no_home = homeless.select("number", why_not=pl.lit(_NO_HOME))
     no_partner = alone.select("number", why_not=pl.lit("a leg without the other leg of its fill"))
     return pl.concat([no_margin, no_home, no_partner])
 
