@@ -286,7 +286,8 @@ def _problems(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
     checks = frames.get("checks")
     if checks is not None:
         for row in checks.filter(pl.col("failures") > 0, ~pl.col("check").is_in(_TOLD)).iter_rows(named=True):
-            yield f"{row['failures']:,} {_FAILED.get(row['check'], 'failures of the check ' + row['check'])}"
+            failures = f"failure{'s' * (row['failures'] > 1)} of the check {_words(row['check'])}"
+            yield f"{row['failures']:,} {_FAILED.get(row['check'], failures)}"
 
 
 _TOLD = ("exchange_agrees", "files_are_complete")

@@ -51,7 +51,7 @@ _PART_GROUPS = {
     "At the exchange": ("exchange_input", "exchange_row"),
     "Identity": ("break_id",),
 }
-_CERTAINTIES = {"proved": GOOD, "ambiguous": OPEN, "unexplained": BAD}
+_CERTAINTIES = {"proved": GOOD, "guessed": OPEN, "ambiguous": OPEN, "unexplained": BAD}
 _UNEXPLAINED = "unexplained"
 _DIGITS = "; venue_digits -?[0-9.]+$"
 _ABOUT_PARTS = (

@@ -16,14 +16,15 @@ _WIDTH = 900
 _FONT = {"name": "Arial", "size": 9, "bold": False}
 _TITLE_FONT = {"name": "Arial", "size": 12, "bold": True}
 _GRID = {"visible": True, "line": {"color": "#D9D9D9", "width": 0.5}}
-_INK = {"proved": "#1F3864", "fits": "#8EA9DB", "ambiguous": "#FFE699", "unexplained": "#FFFFFF"}
+_INK = {"proved": "#1F3864", "fits": "#8EA9DB", "guessed": "#F8CBAD", "ambiguous": "#FFE699", "unexplained": "#FFFFFF"}
 """From dark to light, so that they differ in print too."""
 _BARE = {"major_tick_mark": "none", "minor_tick_mark": "none", "line": {"color": "#D9D9D9"}}
 _STEPS = 8
 _REST = "unexplained"
 _MEANINGS = {
-    "proved": "Parts of which a row of the exchange shows the cause.",
+    "proved": "Parts of which the exchange's rows show the cause.",
     "fits": "Parts of which replaying the cause gives the exchange's figures.",
+    "guessed": "Parts of which the cause fits with an amount chosen to fit.",
     "ambiguous": "Parts that other causes explain equally well.",
     "unexplained": "Parts that no cause explains.",
 }

@@ -178,7 +178,6 @@ def test_the_accounts_of_that_test_have_every_sort_of_position():
     assert sorts >= {(True, True), (True, False), (False, True), (False, False)}
 
 
-@pytest.mark.xfail(reason="a position is compared at the time of its last change, before the opening", strict=True)
 def test_a_position_that_nothing_happened_to_since_has_no_break(tmp_path):
     events, moment = account_of(1)
     opening = exchange_snapshots.position_records(events, moment)
@@ -264,7 +263,6 @@ def test_two_snapshots_of_a_position_are_refused(tmp_path):
     assert ("opening.json", 2) in {(file, row) for file, row, *_ in refused(tmp_path, records * 2, events)}
 
 
-@pytest.mark.xfail(reason="the ledger's events between the two are booked a second time", strict=True)
 def test_a_time_before_the_snapshots_own_is_refused(tmp_path):
     events, moment = position_of("LB", "new")
     earlier = [event["time"] for event in events if event["time"] < moment][-2]

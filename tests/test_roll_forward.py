@@ -237,7 +237,6 @@ def test_adjustments_after_the_snapshot_are_not_in_it(tmp_path):
     assert found["liability", "USDT"] == (-100, 0, -100, 0, 1)
 
 
-@pytest.mark.xfail(reason="the lead schedule counts adjustments of lives that are over", strict=True)
 def test_adjustments_of_a_position_that_was_closed_are_not_among_the_next_one(tmp_path):
     steps = [
         BUY,

@@ -75,7 +75,8 @@ def _refuse(snapshots: pl.DataFrame, names: dict[int, str]) -> None:
     found.append(
         _refused(early, names, "time", "The opening balances are from before the snapshot's last change.", _LATER)
     )
-    twice = snapshots.filter(~pl.struct("account", "instrument", "margin_currency", "direction").is_first_distinct())
+    whole = snapshots.drop_nulls([column for column, *_ in problems])
+    twice = whole.filter(~pl.struct("account", "instrument", "margin_currency", "direction").is_first_distinct())
     rule = "An earlier row states the same position; an opening balance is given once."
     found.append(_refused(twice, names, "instrument", rule, "Give the snapshots of one moment."))
     refusals = pl.concat([REFUSAL_SCHEMA.to_frame(), *found])

@@ -10,7 +10,7 @@ import polars as pl
 
 from ledger.columns import schema
 from ledger.money import ZERO
-from ledger.statements.chains import ACCOUNT_KEYS, BILLS, POSITION_KEYS, account_links, position_links
+from ledger.statements.chains import ACCOUNT_KEYS, BILLS, POSITION_KEYS, account_links, beginnings, position_links
 from ledger.statements.columns import CERTIFICATE, CONTROLS, SUMS
 from ledger.statements.legs import LEG_MEANINGS
 from ledger.statements.merging import LAST_DIGIT, Merged
@@ -46,6 +46,7 @@ def certificate(
         *_hour_gaps(transactions, names, proved),
         *_chain(positions, POSITION_KEYS, "positions", "fail", names),
         *_chain(account, ACCOUNT_KEYS, "the account", _account_outcome(merged.rows), names),
+        *_beginning(beginnings(positions), names),
         *_sizes(rows),
         *_paired(merged.rows, transactions, names),
         *_unclassified(rows),
@@ -309,6 +310,23 @@ def _unclassified(rows: pl.DataFrame) -> list[dict[str, Any]]:
             text += f"{_by_currency(unknown, 'change')}; of the account: {_by_currency(unknown, 'account_change')}."
         found.append(_finding(source, "unclassified", part.height, unknown.height, outcome, text))
     return found
+
+
+def _beginning(first: pl.DataFrame, names: dict[int, str]) -> list[dict[str, Any]]:
+    """Whether each position's rows begin where it is flat: else what it held before them is in no row."""
+    inside = first.filter(pl.col("opening") != ZERO)
+    largest = inside["opening"].abs().max()
+    text = f"{_count(first.height, 'balance')} of positions begin{'s' * (first.height == 1)} at zero."
+    if inside.height:
+        row = inside.row(0, named=True)
+        which = f"{_amount(row['opening'])} {row['currency']} of {row['account']}:{row['instrument']}"
+        text = (
+            f"{_count(inside.height, 'balance')} of positions began before the first row: {which} stood there before"
+            f" {_place(row['input'], row['row'], names)}. Give the rows before it, or a snapshot with --opening."
+        )
+    outcome = "fail" if inside.height else "ok"
+    size = largest if isinstance(largest, Decimal) else None
+    return [_finding(None, "beginning", first.height, inside.height, outcome, text, largest=size)]
 
 
 def _coverage(rows: pl.DataFrame, window: Window) -> list[dict[str, Any]]:

@@ -14,10 +14,25 @@ ROUNDING = pl.lit("0.000000015").cast(MONEY)
 POSITION_KEYS, ACCOUNT_KEYS = ("account", "instrument", "currency"), ("account", "currency")
 
 
+_OF_ROW = ("row_id", "input", "row", "change", "balance", "layout")
+
+
 def position_links(rows: pl.DataFrame) -> pl.DataFrame:
     """Each row of an isolated position beside the one before it, see `_links`."""
     ours = rows.filter((pl.col("meaning") != "outside") & pl.col("instrument").is_not_null())
     return _links(ours, POSITION_KEYS, "change", "balance")
+
+
+def beginnings(links: pl.DataFrame) -> pl.DataFrame:
+    """The first row of each series of `position_links`: `row`, `input`, and `opening`, what stood there before it.
+
+    Only balances that go on from row to row are believed.
+    """
+    first = links.unique(POSITION_KEYS, keep="first", maintain_order=True).filter(~pl.col("broken"))
+    opening = pl.col("balance_before") - pl.col("change_before")
+    known = first.select(*POSITION_KEYS, "layout_before", row="row_before", input="input_before", opening=opening)
+    rounded = (pl.col("layout_before") == ROUNDED) & (pl.col("opening").abs() <= ROUNDING)
+    return known.with_columns(opening=pl.when(rounded).then(ZERO).otherwise("opening"))
 
 
 def account_links(rows: pl.DataFrame) -> pl.DataFrame:
@@ -50,7 +65,7 @@ def _links(rows: pl.DataFrame, keys: tuple[str, ...], change: str, balance: str)
     )
     series = stated.select(keys).unique().sort(keys).with_row_index("series")
     stated = _in_order(stated.join(series, on=list(keys), how="left", nulls_equal=True))
-    before = [pl.col(name).shift(1).alias(f"{name}_before") for name in ("row_id", "input", "row", "balance", "layout")]
+    before = [pl.col(name).shift(1).alias(f"{name}_before") for name in _OF_ROW]
     rounded = (pl.col("layout") == ROUNDED) | (pl.col("layout_before") == ROUNDED)
     return (
         stated.with_columns(*before, is_link=pl.col("series") == pl.col("series").shift(1))

@@ -30,6 +30,7 @@ CONTROLS = (
     "id_gaps",
     "hour_gaps",
     "balance_chain",
+    "beginning",
     "sizes",
     "paired_legs",
     "unclassified",
