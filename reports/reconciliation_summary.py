@@ -286,15 +286,22 @@ def _problems(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
     checks = frames.get("checks")
     if checks is not None:
         for row in checks.filter(pl.col("failures") > 0, ~pl.col("check").is_in(_TOLD)).iter_rows(named=True):
-            failures = f"failure{'s' * (row['failures'] > 1)} of the check {_words(row['check'])}"
-            yield f"{row['failures']:,} {_FAILED.get(row['check'], failures)}"
+            many = row["failures"] > 1
+            failures = (f"failure{'s' * many} of the check {_words(row['check'])}",) * 2
+            yield f"{row['failures']:,} {_FAILED.get(row['check'], failures)[many]}"
 
 
 _TOLD = ("exchange_agrees", "files_are_complete")
 """Checks that fail where there are breaks or controls that fail, which are counted already."""
 _FAILED = {
-    "events_agree": "events that the two sides do not have alike",
-    "positions_are_compared": "open positions of the ledger that the exchange's files do not state",
+    "events_agree": (
+        "event that the two sides do not have alike",
+        "events that the two sides do not have alike",
+    ),
+    "positions_are_compared": (
+        "open position of the ledger that the exchange's files do not state",
+        "open positions of the ledger that the exchange's files do not state",
+    ),
 }
 
 

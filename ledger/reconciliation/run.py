@@ -36,9 +36,10 @@ from ledger.reconciliation.request import ReconcileRequest
 from ledger.reconciliation.roll_forward import lead, roll_forward
 from ledger.reconciliation.sides import Sides, read_sides
 from ledger.reconciliation.states import running
-from ledger.refusals import BadInput, refuse_file
+from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.spool import Spool
 from ledger.statements.certificate import Window
+from ledger.statements.chains import beginnings, position_links
 from ledger.statements.importing import statement_frames
 
 
@@ -149,8 +150,24 @@ def _replayed(
         run.refuse_repeated(repeated)
         findings = run.write(ready, suffix)
     except BadInput as bad:
-        raise BadInput(sources.told(bad.refusals, sides.names)) from None
+        told = sources.told(bad.refusals, sides.names)
+        raise BadInput(pl.concat([_cut_off(sides), told])) from None
     return _Replayed(run, findings)
+
+
+def _cut_off(sides: Sides) -> pl.DataFrame:
+    """Refusals that say where rows begin inside a position, which explains why the events after them do not replay."""
+    if sides.openings.height:
+        return REFUSAL_SCHEMA.to_frame()
+    inside = beginnings(position_links(sides.ledger.rows)).filter(pl.col("opening") != 0)
+    return inside.select(
+        file=pl.col("input").replace_strict(sides.names, default="", return_dtype=pl.String),
+        row="row",
+        column=pl.lit("posBal"),
+        value=pl.format("{} {}", "opening", "currency"),
+        rule=pl.lit("The position held this before the first row of the files: they begin in the middle of it."),
+        remedy=pl.lit("Give the rows before it too, or begin with a snapshot: --opening FILE."),
+    )
 
 
 # --- the comparison -----------------------------------------------------------------------------------------
@@ -309,7 +326,7 @@ def _findings(frames: dict[str, pl.DataFrame], history: pl.DataFrame) -> list[pl
     )
     seen = pl.col("position").is_in(tested["position"].unique().implode())
     unseen = open_now.select("position", off=pl.when(~seen).then(1).otherwise(0).cast(MONEY))
-    if tested.is_empty():
+    if tested.is_empty() and not unseen["off"].sum():
         nothing = pl.DataFrame({"position": ["no figure stands on both sides"], "off": [1]})
         unseen = pl.concat([unseen, nothing.cast({"off": MONEY})])
     matches = frames["matches"]
