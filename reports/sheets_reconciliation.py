@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from ledger.reconciliation.columns import RECONCILIATION_FRAMES
+from ledger.columns import schema
+from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS, RECONCILIATION_FRAMES
 from ledger.statements.columns import STATEMENT_FRAMES
 from reports import sheets_reconciliation_breaks as breaks
 from reports import sheets_reconciliation_causes as causes
@@ -103,7 +104,8 @@ def reconciliation_parts(frames: Mapping[str, pl.DataFrame], ledger: Tables, cut
 
     counts, broken, parts = _breaks(frames, cut)
     matches = frames.get("matches", pl.DataFrame())
-    by_hand = statements.adjusted(frames["ledger"]) if _has(frames) else None
+    comments = frames.get("adjustment_comments", pl.DataFrame(schema=schema(ADJUSTMENT_COMMENTS)))
+    by_hand = statements.adjusted(frames["ledger"], comments) if _has(frames) else None
     rows = frames.get("statements")
     return ReconciliationParts(
         lead=sheet(lead.LEAD_SHEET, frames.get("lead"), lead.lead_fields),

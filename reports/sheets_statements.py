@@ -6,6 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from ledger.columns import LEDGER, Column
+from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS
 from ledger.statements.columns import CERTIFICATE, STATEMENTS, SUMS
 from reports.sheets import Book
 from reports.sheets_fields import Field, Placed
@@ -24,7 +25,7 @@ _SUMS_GROUPS = {
     "Source": ("source",),
 }
 _ADJUSTMENT_GROUPS = {
-    "Adjustment": ("position", "time", "kind", "reason", "event_id"),
+    "Adjustment": ("position", "time", "kind", "reason", "comment", "event_id"),
     "Changes of the position": ("base_change", "quote_change", "margin_change"),
     "Changes of the account": ("account_base", "account_quote"),
     "As recorded": ("side", "quantity", "price", "fee", "fee_currency", "interest"),
@@ -78,14 +79,15 @@ def write_sums(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Fiel
     return write_sheet(book, name, frame, fields, note=_ABOUT[SUMS_SHEET], repeated=2)[0]
 
 
-def adjusted(ledger: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the ledger that were posted by hand: those with a reason."""
-    return ledger.filter(pl.col("reason").fill_null("") != "")
+def adjusted(ledger: pl.DataFrame, comments: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the ledger that were posted by hand, those with a reason, and the comment of each."""
+    by_hand = ledger.filter(pl.col("reason").fill_null("") != "")
+    return by_hand.join(comments.select("event_id", "comment"), on="event_id", how="left", maintain_order="left")
 
 
 def adjustment_fields(_: pl.DataFrame) -> tuple[Field, ...]:
     """The fields of the sheet Adjustments, for rows of the ledger."""
-    return tuple(prose(grouped(LEDGER, _ADJUSTMENT_GROUPS), ["reason"]))
+    return tuple(prose(grouped((*LEDGER, *ADJUSTMENT_COMMENTS[1:2]), _ADJUSTMENT_GROUPS), ["reason", "comment"]))
 
 
 def write_adjustments(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:

@@ -25,7 +25,7 @@ from exchange_events import name_of
 from ledger import ReconcileRequest, reconcile_files
 
 SETTINGS = ("bills", "snapshots", "snapshot")
-WORLDS, POSITIONS, EVENTS = 4, 20, (10, 40)
+WORLDS, POSITIONS, EVENTS = 2, 16, (10, 40)
 EVERY = 6
 """Events of a position from one snapshot of it to the next."""
 SILENT = ("venue_digits", "unexplained")
@@ -228,11 +228,39 @@ def clean(setting, worlds=WORLDS, positions=POSITIONS):
     return compared, false
 
 
+TITLES = {
+    "bills": "bills, interest and positions",
+    "snapshots": "positions every few events",
+    "snapshot": "positions at the end",
+}
+"""What the exchange gives in each setting, as the README has it."""
+
+
+def published(found):
+    """A Markdown table: for each cause and setting the breaks named alone, among others, of those planted; exact."""
+    causes = list(dict.fromkeys(cause for one in found.values() for cause in one))
+    rows = [
+        f"| break planted | {' | '.join(TITLES[setting] for setting in found)} |",
+        "| --- |" + " ---: |" * len(found),
+    ]
+    for cause in causes:
+        cells = (cell(one.get(cause, Found())) for one in found.values())
+        rows.append(f"| {cause.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def cell(one):
+    """Counts of one cause in one setting."""
+    return f"{one.alone} + {one.among} of {one.planted}, {one.exact} exact" if one.planted else ""
+
+
 if __name__ == "__main__":
-    for each in SETTINGS:
-        print(f"\n### {each}: one break in a position\n")
-        print(table({cause: detection(cause, each) for cause in exchange_breaks.PLANTERS}))
-        print(f"\n### {each}: one to five breaks in a position\n")
-        print(table(mixed_detection(each)))
-        positions, false_breaks = clean(each)
-        print(f"\nWithout a break: {positions} positions, {false_breaks} breaks reported.")
+    alone = {each: {cause: detection(cause, each) for cause in exchange_breaks.PLANTERS} for each in SETTINGS}
+    mixed = {each: mixed_detection(each) for each in SETTINGS}
+    for title, found in (("One break in a position:", alone), ("One to five in each position:", mixed)):
+        planted, detected = (
+            sum(getattr(one, name) for of in found.values() for one in of.values()) for name in ("planted", "detected")
+        )
+        print(f"{title} {detected:,} of {planted:,} seen.\n\n{published(found)}\n")
+    positions, false = (sum(counts) for counts in zip(*(clean(each) for each in SETTINGS), strict=True))
+    print(f"Without a break: {positions} positions, {false} breaks reported.")

@@ -37,7 +37,7 @@ INSTRUMENTS = {
 CASES = ("LB", "LQ", "SB", "SQ")
 EVENT = (
     *("time", "event_id", "account", "instrument", "mode", "margin_currency", "kind", "side", "quantity", "price"),
-    *("fee", "fee_currency", "leverage", "reduce_only", "amount", "currency"),
+    *("value", "fee", "fee_currency", "leverage", "reduce_only", "amount", "currency", "reason"),
 )
 LARGER = Fraction(1001, 1000)
 """How much larger a closing fill is than needed."""

@@ -202,7 +202,7 @@ def test_the_harsh_histories_have_every_action():
         events = lived(Random(seed), rates, exactly(policy("okx")), events=60)
         rows += interest_oracle.accrue(events, rates, policy("okx"), START + timedelta(days=9))[1]
     assert {row["action"] for row in rows} == {
-        *("open", "increase", "reduce", "close", "leftover", "interest", "margin", "leverage")
+        *("open", "increase", "reduce", "close", "leftover", "interest", "margin", "leverage", "adjustment")
     }
     after_interest = [row for row in rows if row["action"] == "close" and row["realised_pnl"]]
     assert len(after_interest) > 30

@@ -399,7 +399,7 @@ def test_causes_are_counted_and_drawn(book: Path) -> None:
         charts = [archive.read(name).decode() for name in archive.namelist() if "charts/chart" in name]
     assert len(charts) == 1
     places = re.findall(r"<c:f>'Breaks by cause'!\$(\w)\$(\d+):\$\w\$(\d+)</c:f>", charts[0])
-    assert places == [(letter, str(header + 1), str(header + 5)) for value in "CDEF" for letter in ("A", value)]
+    assert places == [(letter, str(header + 1), str(header + 5)) for value in "CDEFG" for letter in ("A", value)]
 
 
 def test_only_events_that_are_not_alike_are_listed(book: Path) -> None:

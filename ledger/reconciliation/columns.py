@@ -152,6 +152,14 @@ LEAD = (
 )
 """One row per account, class of balances and currency, of the positions that both sides have."""
 
+ADJUSTMENT_COMMENTS = (
+    Column("event_id", pl.String, "", "The adjustment.", "event"),
+    Column("comment", pl.String, "", "Who adjusted it, and why.", "adjustments file"),
+    Column("input", pl.UInt16, "", "Input file of the adjustment.", "adjustments file"),
+    Column("row", pl.UInt32, "", "Row of that file.", "adjustments file"),
+)
+"""One row per manual adjustment that has a comment."""
+
 RECONCILIATION_FRAMES = {
     "matches": MATCHES,
     "comparison": COMPARISON,
@@ -159,5 +167,6 @@ RECONCILIATION_FRAMES = {
     "break_causes": BREAK_CAUSES,
     "roll_forward": ROLL_FORWARD,
     "lead": LEAD,
+    "adjustment_comments": ADJUSTMENT_COMMENTS,
 }
 """The frames a reconciliation gives besides those of the replay and of the exchange's files, by name."""

@@ -13,6 +13,7 @@ from ledger.reconciliation.matching import comparable, matched
 from ledger.reconciliation.moments import MOMENT_SCHEMA, event_moments
 from ledger.reconciliation.sides import WHOLE, Sides
 from ledger.reconciliation.variants import ADDED_SCHEMA, REMOVED_SCHEMA, VARIANT_SCHEMA, Edits, histories
+from ledger.statements.merging import ROUNDED
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def _side_by_side(sides: Sides, ledger: pl.DataFrame) -> tuple[pl.DataFrame, Cor
     Of the ledger only those count that the exchange's files can tell of: their accounts and kinds, from the first on.
     """
     ours = comparable(sides.ledger_events, ledger)
-    theirs = comparable(sides.exchange_events)
+    rows = sides.exchange.rows
+    rounded = rows.filter(pl.col("layout") == ROUNDED)["input"].unique().to_list()
+    theirs = comparable(sides.exchange_events, coarse=rounded)
     begins = theirs.group_by("account").agg(begin=pl.col("time").min() - EARLY)
     of_accounts = ours.join(begins, on="account", how="inner", maintain_order="left")
     sorts = [sort for sort in sides.covered if sort != "opening" or (theirs["sort"] == sort).any()]

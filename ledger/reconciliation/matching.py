@@ -1,5 +1,7 @@
 """Events of the ledger and of the exchange side by side: which both have, which differ, which only one has."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from ledger.interest.columns import EARLY
@@ -11,21 +13,27 @@ _CAUSE = pl.Enum(list(CAUSES))
 _TRADES = ("fill", "liquidation", "opening")
 _COMPARED = ("time", "kind", "mode", "side", "quantity", "price", "value", "fee", "fee_currency", "amount", "currency")
 _AMOUNTS = ("quantity", "price", "value", "fee", "amount")
+_ROUNDED = pl.lit("0.000000015").cast(MONEY)
+"""How far an amount of a source that rounds at 8 decimals may be off: two roundings, and a little."""
 _VALUE_ROUNDED = pl.lit("1e-8").cast(MONEY)  # the exchange books a value with 8 decimals or more
 RATIOS = (24, 365, 8760)
 """What a rate in another unit makes of a charge: hourly, daily and annual rates (rules.md 3 [V])."""
 
 
-def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.DataFrame:
+def comparable(events: pl.DataFrame, ledger: pl.DataFrame | None = None, coarse: Sequence[int] = ()) -> pl.DataFrame:
     """The events with `position`, `sort` (fill, interest, ...) and every amount as it counts, so that equal is equal.
 
     The value is what was booked or else quantity x price; no fee is a fee of zero; the amount of a fill is the margin
-    that it records, or what the replayed `ledger` says that it posted `by_formula`.
+    that it records, or what the replayed `ledger` says that it posted `by_formula`. Events of `coarse` inputs have
+    whole seconds and 8 decimals, and are equal to what rounds to them.
     """
     kind = pl.col("kind")
     is_trade = kind.is_in(_TRADES)
     known = events.with_columns(
         position=position_name(),
+        second=pl.col("time").dt.truncate("1s"),
+        quantity_rounded=pl.col("quantity").round(7),
+        is_coarse=pl.col("input").is_in(coarse).fill_null(value=False),
         sort=pl.when(kind.is_in(["fill", "liquidation"])).then(pl.lit("trade")).otherwise(kind.cast(pl.String)),
         value=pl.when(is_trade).then(pl.coalesce("value", pl.col("quantity") * pl.col("price"))),
         fee=pl.when(kind.is_in(["fill", "liquidation"])).then(pl.col("fee").fill_null(ZERO)),
@@ -83,6 +91,9 @@ _KEPT = (
     "event_id",
     *_COMPARED,
     "by_formula",
+    "second",
+    "quantity_rounded",
+    "is_coarse",
     "reason",
     "input",
     "row",
@@ -92,6 +103,7 @@ _SAID = ("side", "quantity", "price", "value", "fee", "amount", "currency")
 _ROUNDS: tuple[tuple[str, ...], ...] = (
     ("event_id",),
     ("time", *_SAID),
+    ("second", "side", "price", "quantity_rounded"),
     ("moment", "side", "quantity"),
     ("moment", "side", "price"),
     ("moment",),
@@ -114,7 +126,15 @@ def _together(left: pl.DataFrame, right: pl.DataFrame, keys: tuple[str, ...]) ->
 
 
 def _differs(column: str) -> pl.Expr:
-    differs: pl.Expr = pl.col(column).ne_missing(pl.col(f"{column}_x"))
+    one, other = pl.col(column), pl.col(f"{column}_x")
+    differs: pl.Expr = one.ne_missing(other)
+    if column == "time":
+        return differs & ~(pl.col("is_coarse_x") & (pl.col("second") == pl.col("second_x"))).fill_null(value=False)
+    if column in _AMOUNTS:
+        rounds = (one - other).abs() <= _ROUNDED * pl.when(pl.lit(column == "value")).then(
+            1 + pl.col("price")
+        ).otherwise(1)
+        differs &= ~(pl.col("is_coarse_x") & rounds).fill_null(value=False)
     if column != "amount":
         return differs
     # Whether a fill posts margin by the formula depends on what is open, which an earlier difference may have changed.

@@ -18,7 +18,7 @@ from ledger.output import complete_or_nothing, write_frame
 from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.reconciliation.breaks import breaks_of, compared, parts_of
-from ledger.reconciliation.columns import COMPARISON, MATCHES
+from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS, COMPARISON, MATCHES
 from ledger.reconciliation.corrections import Corrections, stepwise
 from ledger.reconciliation.evidence import Evidence, evidence_of
 from ledger.reconciliation.figures import EVENTS as BY_EVENTS
@@ -193,6 +193,7 @@ def _reconciled(
         "breaks": breaks,
         "break_causes": parts,
         "roll_forward": rolled,
+        "adjustment_comments": sides.ledger.comments.select(schema(ADJUSTMENT_COMMENTS).names()),
         "lead": lead(moments, rows, index, history),
         **statement_frames({_OURS: sides.ledger, _THEIRS: sides.exchange}, _window(sides)),
     }
