@@ -13,8 +13,10 @@ from test_interest_sheets import interest_frames
 from test_workbook import HEADER_ROW, LB, START, column, formulas, libreoffice, made_up_frames, typed, values
 from xlsxwriter import Workbook
 
+from ledger.columns import schema
 from ledger.money import MONEY
 from ledger.reconciliation.columns import (
+    ADJUSTMENT_COMMENTS,
     BREAK_CAUSES,
     BREAKS,
     COMPARISON,
@@ -201,7 +203,11 @@ def statement_frames() -> dict[str, pl.DataFrame]:
 def all_frames() -> dict[str, pl.DataFrame]:
     frames = {**made_up_frames(), **reconciliation_frames()}
     by_hand = pl.when(pl.col("event_number") == 2).then(pl.lit("+missing, see mail of 3 May")).alias("reason")
-    return {**frames, "ledger": frames["ledger"].with_columns(by_hand)}
+    ledger = frames["ledger"].with_columns(by_hand)
+    posted = ledger.filter(pl.col("reason").is_not_null()).head(1)
+    said = posted.select("event_id", comment=pl.lit("=approved by the desk"), input="input", row="row")
+    comments = said.cast(dict(schema(ADJUSTMENT_COMMENTS)))
+    return {**frames, "ledger": ledger, "adjustment_comments": comments}
 
 
 def write_book(frames: Mapping[str, pl.DataFrame], path: Path, streaming: bool = False) -> None:
@@ -413,6 +419,7 @@ def test_adjustments_are_the_rows_with_a_reason(book: Path) -> None:
     saved = values(book)
     by_hand = all_frames()["ledger"].filter(pl.col("reason").is_not_null())
     assert sorted(column(saved, "Adjustments", "Event ID")) == sorted(by_hand["event_id"].to_list())
+    assert "=approved by the desk" in column(saved, "Adjustments", "Comment")
 
 
 def test_rows_without_an_event_are_listed(book: Path, tmp_path: Path) -> None:
@@ -456,6 +463,7 @@ def test_a_frame_that_is_not_there_has_no_sheet(tmp_path: Path, name: str) -> No
         "break_causes": {"Breaks", "Break causes", "Breaks by cause"},
         "roll_forward": {"Roll-forward"},
         "lead": {"Lead"},
+        "adjustment_comments": set(),
         "statements": {"Unclassified"},
         "statement_sums": {"Control totals"},
         "certificate": {"Certificate"},
