@@ -3,6 +3,8 @@
 The rates on a large sample are printed by `exchange_detection.py`.
 """
 
+from pathlib import Path
+
 import exchange_detection
 import polars as pl
 import pytest
@@ -57,6 +59,14 @@ def test_no_planted_break_stays_silent(setting, seed, cause):
     if setting == "bills" and cause:
         found = [(one["cause"], one["detail"], of_one(result, one)) for one in planted]
         assert [one for one in found if not one[2].alone + one[2].among] == []
+
+
+@pytest.mark.parametrize(("cause", "setting"), [("mode", "snapshot"), ("margin_change_missing", "bills")])
+def test_the_rates_are_those_of_the_readme(cause, setting):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith(f"| {cause.replace('_', ' ')} | ")]
+    shown = [part.strip() for part in rows[0].split("|")[2:-1]]
+    assert shown[SETTINGS.index(setting)] == exchange_detection.cell(exchange_detection.detection(cause, setting))
 
 
 def test_the_table_has_a_row_for_each_cause():

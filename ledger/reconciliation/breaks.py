@@ -19,7 +19,7 @@ _VERDICT = pl.Enum(VERDICTS)
 _LAST_DIGIT = pl.lit("1e-15").cast(MONEY)  # printed with 16 decimals, of which a double's last is not sure [V]
 VENUE_DECIMALS = 16
 """Decimals of the exchange's amounts."""
-_LAST_PLACE = pl.lit("1e-16").cast(MONEY)
+_LAST_PLACE = pl.lit("0.000000000000000099").cast(MONEY)  # less than one in the last of them
 
 
 @dataclass(frozen=True)
