@@ -6,9 +6,14 @@ The rates on a large sample are printed by `exchange_detection.py`.
 from pathlib import Path
 
 import exchange_detection
+import exchange_files
+import exchange_truth
 import polars as pl
 import pytest
 from exchange_detection import EACH, IN_TURN, SETTINGS, of_one, planted_world, reconciled, world
+
+from ledger import BadInput, ReconcileRequest, reconcile_files
+from ledger.reconciliation import investigation
 
 POSITIONS = 6
 
@@ -67,6 +72,36 @@ def test_the_rates_are_those_of_the_readme(cause, setting):
     rows = [line for line in text.splitlines() if line.startswith(f"| {cause.replace('_', ' ')} | ")]
     shown = [part.strip() for part in rows[0].split("|")[2:-1]]
     assert shown[SETTINGS.index(setting)] == exchange_detection.cell(exchange_detection.detection(cause, setting))
+
+
+def test_a_history_given_twice_on_one_side_is_refused(tmp_path):
+    events = world(1, "bills", 3)
+    house = exchange_files.write(tmp_path / "house.csv", exchange_files.house_ledger(events))
+    bills = exchange_files.write(tmp_path / "bills.csv", exchange_files.archive(exchange_files.bills(events)))
+    request = ReconcileRequest(ledger=[house, bills], exchange=[bills], account=exchange_truth.ACCOUNT)
+    with pytest.raises(BadInput) as caught:
+        reconcile_files(request, tmp_path / "out")
+    rules = caught.value.refusals["rule"]
+    assert rules.str.contains("it would count twice").all()
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_beyond_the_search_says_so(monkeypatch):
+    events, ledger, planted = planted_world(0, "price", "snapshot", positions=4)
+    monkeypatch.setattr(investigation, "MOST_TOGETHER", 1)
+    result = reconciled(events, ledger, "snapshot")
+    said = result.causes.filter(pl.col("cause") == "unexplained")["hypothesis"].str.starts_with("not searched")
+    assert len(planted) > 1
+    assert said.any()
+
+
+def test_a_search_of_the_last_events_says_that_it_is_one(monkeypatch):
+    events, ledger, _ = planted_world(0, "price", "snapshot", positions=4)
+    monkeypatch.setattr(investigation, "MOST_SEARCHED", 8)
+    causes = reconciled(events, ledger, "snapshot").causes.filter(
+        ~pl.col("cause").is_in(["unexplained", "venue_digits"])
+    )
+    assert causes["alternatives"].drop_nulls().str.contains("before the last 8 events").any()
 
 
 def test_the_table_has_a_row_for_each_cause():

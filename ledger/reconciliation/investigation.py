@@ -120,7 +120,8 @@ class _Investigation:
     def _explained(self, moment: dict[str, Any], off: Effect, agreed: datetime | None) -> Search[_Found | None]:
         """The likeliest answer that holds when it is replayed, and the causes of those that are as likely."""
         until = moment["time"]
-        events = (yield Course(self._events))[-MOST_SEARCHED:]
+        course = yield Course(self._events)
+        events = course[-MOST_SEARCHED:]
         before = [event for event in events if event["time"] <= until]
         if not before:
             return None
@@ -135,7 +136,7 @@ class _Investigation:
                 if stopped is not None:
                     return stopped
             if fitting:
-                return _likeliest(fitting)
+                return _likeliest(fitting, len(events) == len(course))
         return None
 
     def _stopped(self, events: Sequence[Event], moment: dict[str, Any]) -> Search[_Found | None]:
@@ -168,13 +169,18 @@ def _less_stated(state: Effect, moment: dict[str, Any]) -> Effect:
     return state[0] - stated[0], state[1] - stated[1], state[2] - stated[2]
 
 
-def _likeliest(fitting: Sequence[Answer]) -> _Found:
-    """The first answer, and the causes of the others that take as many mistakes and guesses."""
+def _likeliest(fitting: Sequence[Answer], whole: bool) -> _Found:
+    """The first answer, and the causes of the others that take as many mistakes and guesses.
+
+    Where not the `whole` position was searched, a mistake before may explain it as well.
+    """
     best = [answer for answer in fitting if rank(answer)[:2] == rank(fitting[0])[:2]]
     causes = [_causes(answer) for answer in best]
     others = [cause for cause in dict.fromkeys(causes) if cause != causes[0]]
     if rank(fitting[0])[1] > 1:  # what was guessed would fit a sum of several mistakes as well
         others.append("several mistakes together")
+    if not whole:
+        others.append(f"a mistake before the last {MOST_SEARCHED:,} events")
     return _Found(fitting[0], " or ".join(others))
 
 

@@ -1,6 +1,5 @@
 """A whole reconciliation: files in; ledger, comparison, breaks and what explains them out."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from ledger.checks import combined, finding
-from ledger.columns import INPUTS, LEDGER, PARAMETERS, TIME, schema
+from ledger.columns import INPUTS, PARAMETERS, TIME, schema
 from ledger.files import Request, SpooledRun, parameters_of
 from ledger.inputs import file_facts
 from ledger.marks import read_marks
@@ -35,6 +34,7 @@ from ledger.reconciliation.moments import (
 from ledger.reconciliation.request import ReconcileRequest
 from ledger.reconciliation.roll_forward import lead, roll_forward
 from ledger.reconciliation.sides import Sides, read_sides
+from ledger.reconciliation.sources import Sources
 from ledger.reconciliation.states import running
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.spool import Spool
@@ -89,55 +89,12 @@ class _Replayed:
         return self.spooled.ledger
 
 
-class _Sources:
-    """A step of the run that gives every row of the ledger the file and row its event comes from.
-
-    The replay reads file and row as the order of events of one moment. Here the order is known, and files may run
-    backwards; so events are numbered, and the ledger is told afterwards where they stand.
-    """
-
-    frame_names: tuple[str, ...] = ()
-
-    def __init__(self, events: pl.DataFrame) -> None:
-        self._input, self._row = events["input"], events["row"]
-
-    def pieces(self, events: pl.DataFrame, index: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The batch as it is."""
-        yield events
-
-    def among(self, events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-        """The events as they are."""
-        return events
-
-    def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
-        """The ledger with the file and row of each event."""
-        place = ledger["row"] - 1
-        return ledger.with_columns(input=self._input.gather(place), row=self._row.gather(place)).select(*schema(LEDGER))
-
-    def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
-        """None."""
-        return {}, []
-
-    def unclaimed(self) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
-        """None."""
-        return {}, []
-
-    def told(self, refusals: pl.DataFrame, names: dict[int, str]) -> pl.DataFrame:
-        """Refusals of numbered events, with the file and row of each."""
-        place = refusals["row"].fill_null(1) - 1
-        files = self._input.gather(place).replace_strict(names, default="", return_dtype=pl.String)
-        known = refusals["row"].is_not_null()
-        return refusals.with_columns(
-            file=pl.when(known).then(files).otherwise("file"), row=pl.when(known).then(self._row.gather(place))
-        )
-
-
 def _replayed(
     request: ReconcileRequest, sides: Sides, marks: pl.DataFrame | None, ready: Path, suffix: str, progress: Progress
 ) -> _Replayed:
     """The frames of the replay, written; raises BadInput that names files and rows."""
     events = sides.ledger_events
-    sources = _Sources(events)
+    sources = Sources(events)
     spool = Spool(ready.parent)
     numbered = events.with_columns(
         input=pl.lit(0, pl.UInt16), row=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32)

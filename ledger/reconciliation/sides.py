@@ -58,6 +58,7 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
     names = {number: str(path) for number, path in enumerate(paths, start=1)}
     for side in (ledger, exchange):
         _refuse_backwards(side, names, request.policies)
+        _refuse_told_twice(side, names)
     own = pl.concat([ledger.transactions.events, ledger.events.select(EVENTS_SCHEMA.names())])
     openings = EVENTS_SCHEMA.to_frame()
     if request.opening:
@@ -118,6 +119,29 @@ def _refuse_backwards(side: Statements, names: dict[int, str], policies: Policie
     refusals = order_refusals(with_positions(events, index_positions(events)), names, policies)
     if refusals.height:
         raise BadInput(refusals)
+
+
+def _refuse_told_twice(side: Statements, names: dict[int, str]) -> None:
+    """Raise BadInput for canonical fills that the exchange's files of the same side state, too: they would count twice.
+
+    An adjustment by hand may look like a row of the exchange; it is taken for what it says.
+    """
+    alike = ["account", "instrument", "time", "side", "quantity", "price"]
+    of_exchange = side.transactions.events.filter(pl.col("kind") == "fill").select(alike).unique()
+    own = side.events.filter((pl.col("kind") == "fill") & pl.col("reason").is_null())
+    twice = own.join(of_exchange, on=alike, how="semi", maintain_order="left")
+    if twice.height:
+        refusals = twice.select(
+            file=pl.col("input").replace_strict(names, default="", return_dtype=pl.String),
+            row="row",
+            column=pl.lit("event_id"),
+            value="event_id",
+            rule=pl.lit(
+                "The exchange's files of this side have the same fill at the same moment: it would count twice."
+            ),
+            remedy=pl.lit("Give one of the two files, or give a fill that is really another one a reason."),
+        )
+        raise BadInput(refusals.cast(dict(REFUSAL_SCHEMA)))  # type: ignore[arg-type]
 
 
 def _only_account(ledger: Statements | None) -> str | None:
