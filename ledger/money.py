@@ -32,6 +32,12 @@ def from_units(count: pl.Expr) -> pl.Expr:
     return count.cast(pl.Decimal(38, 0)) * _ONE_UNIT
 
 
+def in_digits(amount: pl.Expr) -> pl.Expr:
+    """The amount as text, with all its digits and no zero that says nothing."""
+    text: pl.Expr = amount.cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
+    return text
+
+
 def proportion(amount: pl.Series, part: pl.Series, whole: pl.Series) -> pl.Series:
     """`amount * part / whole` rounded once, half-even, at the 18th place, for each row of three money columns.
 

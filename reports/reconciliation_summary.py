@@ -19,8 +19,6 @@ _TEXT = 160
 _LINE = 120
 """Characters of a line; a break that needs more says its causes on a second one."""
 _FIGURES = {
-    "assets_shown_old": "assets",
-    "assets_shown_new": "assets",
     "assets_shown": "assets",
     "liability_shown": "liability",
     "floating_pnl": "floating PnL",
@@ -32,7 +30,7 @@ _NEGATIVE = ("liability_shown",)
 """Figures that are stated below zero: one that is too high is nearer to zero, so too little of it."""
 
 
-_FIRST = ("liability_shown", "assets_shown", "assets_shown_new", "assets_shown_old", "margin", "base_leg", "quote_leg")
+_FIRST = ("liability_shown", "assets_shown", "margin", "base_leg", "quote_leg")
 """Figures that say most of a position, in this order; the others follow."""
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import schema
-from ledger.money import MONEY, ZERO
+from ledger.money import MONEY, ZERO, in_digits
 from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS, CAUSES, COMPARISON, VERDICTS
 from ledger.reconciliation.corrections import Corrections
 from ledger.reconciliation.figures import NET, SNAPSHOT, figures_of
 from ledger.reconciliation.states import measured, states_at
+from ledger.statements.inference import DOUBLE, LAST_DIGIT
 
 _VERDICT = pl.Enum(VERDICTS)
-_LAST_DIGIT = pl.lit("1e-15").cast(MONEY)  # printed with 16 decimals, of which a double's last is not sure [V]
 VENUE_DECIMALS = 16
 """Decimals of the exchange's amounts."""
 _LAST_PLACE = pl.lit("0.000000000000000099").cast(MONEY)  # less than one in the last of them
@@ -31,14 +31,14 @@ class Tolerances:
     is material, in the figure's unit; per currency in `by_currency`.
     """
 
-    relative: Decimal = Decimal("1e-13")
+    relative: Decimal = DOUBLE
     figures: dict[str, Decimal] = field(default_factory=dict)
     materiality: Decimal = Decimal(0)
     by_currency: dict[str, Decimal] = field(default_factory=dict)
 
     def of(self) -> pl.Expr:
         """The tolerance of a row with `figure`, `stated` and `size`."""
-        near = pl.lit(self.relative).cast(MONEY) * pl.max_horizontal("size", pl.col("stated").abs()) + _LAST_DIGIT
+        near = pl.lit(self.relative).cast(MONEY) * pl.max_horizontal("size", pl.col("stated").abs()) + LAST_DIGIT
         finer = pl.col("ours").round(VENUE_DECIMALS) != pl.col("ours")
         allowed = pl.when(pl.col("size").is_not_null()).then(near).when(finer).then(_LAST_PLACE).otherwise(ZERO)
         for figure, tolerance in self.figures.items():
@@ -264,11 +264,10 @@ def breaks_of(comparison: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_words() -> pl.Expr:
-    plain = pl.col("amount").cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
     cause = pl.col("cause").cast(pl.String)
     either = (
         pl.when(pl.col("alternatives").is_not_null())
         .then(pl.format("{} or {}", cause, "alternatives"))
         .otherwise(cause)
     )
-    return pl.format("{} {}", either, plain)
+    return pl.format("{} {}", either, in_digits(pl.col("amount")))

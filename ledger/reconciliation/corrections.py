@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import EVENTS, MODES, TIME, schema
+from ledger.money import in_digits
 from ledger.policies import Policies
 from ledger.reconciliation.columns import CAUSES, CERTAINTY
 from ledger.reconciliation.hypotheses import Hypothesis
@@ -140,7 +141,7 @@ def _words() -> pl.Expr:
             return pl.col(f"{name}{suffix}").cast(pl.String)
 
         def amount(name: str) -> pl.Expr:
-            return of(name).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
+            return in_digits(of(name))
 
         trade = pl.format("{} of {} at {}", of("side"), amount("quantity"), amount("price"))
         other = pl.format("{} of {} {}", of("kind"), amount("amount"), of("currency"))

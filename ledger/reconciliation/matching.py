@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ledger.interest.columns import EARLY
-from ledger.money import MONEY, ZERO
+from ledger.money import MONEY, ZERO, in_digits
 from ledger.ordering import position_name
 from ledger.reconciliation.columns import CAUSES, FOUND, MATCHES
 
@@ -285,7 +285,7 @@ def _said(column: str) -> pl.Expr:
 
     def shown(name: str) -> pl.Expr:
         text = pl.col(name).dt.strftime("%Y-%m-%d %H:%M:%S%.3f") if column == "time" else pl.col(name).cast(pl.String)
-        text = text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".") if column in _AMOUNTS else text
+        text = in_digits(text) if column in _AMOUNTS else text
         return text.fill_null("nothing")
 
     return pl.when(_differs(column)).then(

@@ -111,9 +111,11 @@ def lead(
     ]
     summed = (
         pl.concat(rows)
+        .lazy()
         .group_by("account", "account_class", "currency")
         .agg(pl.col("whole", "adjustments", "exchange").sum(), positions=pl.len())
         .with_columns(ledger=pl.col("whole") - pl.col("adjustments"), difference=pl.col("whole") - pl.col("exchange"))
+        .collect(engine="streaming")  # which notices a sum that leaves the type
     )
     ordered = summed.select(pl.col(column.name).cast(column.dtype) for column in LEAD)
     return ordered.sort("account", "account_class", "currency")

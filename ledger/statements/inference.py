@@ -5,6 +5,7 @@ quote currency as margin) gives other legs, and so another floating PnL, other r
 rates that an exchange uses are short decimals: a way to read the figures stands when they follow from such rates.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -14,8 +15,10 @@ from ledger.money import MONEY, ZERO
 
 RATE_DECIMALS = 6
 """Decimals that a tier's maintenance rate or a fee rate has at most; real ones have 2 to 5 [V]."""
-_DOUBLE = pl.lit("1e-13").cast(MONEY)
-_LAST_DIGIT = pl.lit("1e-15").cast(MONEY)
+DOUBLE = Decimal("1e-13")
+"""How far a double of the exchange may be off, relative to the numbers it comes from (rules.md 9 [V])."""
+LAST_DIGIT = pl.lit("1e-15").cast(MONEY)
+"""Doubles are printed with 16 decimals, of which the last is not sure [V]."""
 _ONE = pl.lit(1).cast(MONEY)
 
 
@@ -138,7 +141,8 @@ def _measures(*names: str) -> list[Any]:
 
 def _near(value: pl.Expr, stated: pl.Expr, size: pl.Expr) -> pl.Expr:
     """Whether two figures are the same double of numbers of that size, printed with 16 decimals."""
-    near: pl.Expr = (value - stated).abs() <= _DOUBLE * pl.max_horizontal(size.abs(), stated.abs()) + _LAST_DIGIT
+    largest = pl.max_horizontal(size.abs(), stated.abs())
+    near: pl.Expr = (value - stated).abs() <= pl.lit(DOUBLE).cast(MONEY) * largest + LAST_DIGIT
     return near
 
 
