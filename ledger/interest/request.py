@@ -38,6 +38,10 @@ class InterestRequest:
     account: str | None = None
     begin: datetime | None = None
 
+    def files(self) -> list[Path | None]:
+        """Every file that is read; nothing in place of one that is not given."""
+        return [self.rates, *(self.rows or [])]
+
     def parameters(self) -> list[dict[str, str]]:
         """One row per choice: name, value, description, source."""
         begin = "" if self.begin is None else self.begin.isoformat()

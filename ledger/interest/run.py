@@ -41,7 +41,7 @@ def reperform_files(request: InterestRequest, folder: Path, suffix: str = "parqu
         "inputs": pl.DataFrame(inputs, schema=schema(INPUTS)),
         "parameters": pl.DataFrame(request.parameters(), schema=schema(PARAMETERS)),
     }
-    with complete_or_nothing(folder) as ready:
+    with complete_or_nothing(folder, request.files()) as ready:
         for name, frame in frames.items():
             write_frame(frame, ready / f"{name}.{suffix}")
     return checks

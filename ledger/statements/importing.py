@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from ledger.columns import EVENTS, MODES, schema
-from ledger.output import complete_or_nothing, write_frame
+from ledger.output import RUN_FRAMES, complete_or_nothing, write_frame
 from ledger.progress import Progress
 from ledger.statements.certificate import ALL_FILES, Window
-from ledger.statements.columns import CERTIFICATE, STATEMENT_FRAMES, SUMS
+from ledger.statements.columns import CERTIFICATE, IMPORT_FRAMES, STATEMENT_FRAMES, SUMS
 from ledger.statements.inference import with_readings
 from ledger.statements.margin_currency import Defaults
 from ledger.statements.reading import Statements, read_statements
@@ -31,7 +31,7 @@ def import_statements(
 
     Returns the frames. Raises BadInput with all refusals of all files; then it leaves the folder as it was.
     """
-    with complete_or_nothing(folder) as ready:
+    with complete_or_nothing(folder, paths, (*RUN_FRAMES, *IMPORT_FRAMES)) as ready:
         asked = ("margin_currency", "leverage")  # nothing is replayed here, so that nothing need be known of them
         read = read_statements(paths, defaults, ready.parent, layouts, account, progress, not_asked=asked)
         names = list(schema(EVENTS))
