@@ -2,7 +2,7 @@
 
     import ledger
     book = ledger.replay(ledger.read_events(["events.csv"]), marks=ledger.read_marks("marks.csv"))
-    book.ledger, book.postings, book.positions, book.checks
+    book.ledger, book.postings, book.positions, book.history, book.checks
 
 Every amount is a decimal with 18 places. See `ledger.columns` for the columns of each frame, `ledger.Policies` for
 the open questions of the rules and their defaults.

@@ -1,4 +1,4 @@
-"""The straight line for events in memory: events -> ledger -> postings -> positions -> checks."""
+"""The straight line for events in memory: events -> ledger -> postings -> positions -> history -> checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from decimal import Decimal
 import polars as pl
 
 from ledger.cells import empty_cells
-from ledger.checks import combined, ledger_checks, position_checks, posting_checks
+from ledger.checks import combined, history_check, ledger_checks, position_checks, posting_checks
 from ledger.events import REQUIRED, rules_for, schema_for
 from ledger.halving import halving_check
+from ledger.history import history_of
 from ledger.money import INTEGER_DIGITS, ZERO
 from ledger.ordering import index_positions, typed_events, with_positions
 from ledger.policies import Policies
@@ -27,11 +28,12 @@ IN_MEMORY = "events"
 
 @dataclass(frozen=True)
 class Book:
-    """What a replay gives: four frames, whose columns `ledger.columns.FRAMES` describes."""
+    """What a replay gives: five frames, whose columns `ledger.columns.FRAMES` describes."""
 
     ledger: pl.DataFrame
     postings: pl.DataFrame
     positions: pl.DataFrame
+    history: pl.DataFrame
     checks: pl.DataFrame
 
 
@@ -66,8 +68,10 @@ def replay(
     _refuse(batch.refusals)
     amounts = posting_amounts(batch.ledger, index)
     positions = valued(positions_of(batch.ledger, index), marks, as_at)
+    history = history_of(batch.ledger, index, marks, as_at)
     findings = [*batch.findings, *posting_checks(amounts), *position_checks(positions)]
-    return Book(batch.ledger, postings_of(amounts), positions, combined(findings))
+    findings.append(history_check(history, positions))
+    return Book(batch.ledger, postings_of(amounts), positions, history, combined(findings))
 
 
 def replay_batch(

@@ -18,11 +18,13 @@ DESCRIPTIONS = {
     "opening_is_previous_closing": "Each opening is the previous closing of the same position.",
     "flat_means_all_zero": "Where the settlement leg is zero, both legs and the margin are.",
     "every_event_once": "Every event is in the ledger once; quantities and fees of all parts add up to the input's.",
+    "inputs_are_booked": "What was read of each file, less what was left out, is in the ledger to the last digit.",
     "initial_margin_as_formula": "A recorded initial margin agrees with quantity / leverage within the tolerance.",
     "splitting_fills_changes_nothing": "A sample of positions replayed alone, with fills cut in two, ends the same.",
     "mode_changes_display_only": "Old and new mode display the same assets but for the margin.",
     "ratio_is_one_at_liquidation": "At the liquidation price equity is exactly what is required.",
     "mirror_gives_same_ratio": "Base and quote swapped, price inverted: same ratio, inverse liquidation price.",
+    "history_agrees": "The last moment of each life over time has the liability and margin ratio of Positions.",
     "interest_is_on_what_is_owed": "Each computed charge is on what the ledger owes when it is charged.",
     "interest_roll_forward_closes": "Opening + borrowed + interest - repaid is what the ledger owes at the end.",
     "interest_differences_add_up": "Causes and what is unexplained add up to all that was charged less computed.",
@@ -33,6 +35,7 @@ DESCRIPTIONS = {
     "positions_are_compared": "Every position that the ledger has open at the end is compared with the exchange's.",
     "exchange_agrees": "Ledger and exchange agree, figure by figure, within the tolerances.",
     "breaks_add_up": "The parts of every break, what is unexplained among them, add up to its difference.",
+    "earlier_breaks_are_compared": "Every open break of the run before is compared again, or is settled.",
 }
 _BALANCES = ("base", "quote", "margin")
 _LAST_PLACE = "0.000000000000000001"
@@ -115,6 +118,26 @@ def position_checks(positions: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
+def history_check(history: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
+    """The finding for the moments (columns HISTORY) of the same positions: liability and ratio as they end.
+
+    1 stands for an episode without a moment, and for a ratio that is there on one side only.
+    """
+    key = ["position", "episode"]
+    last = history.filter(
+        pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key).fill_null(value=True)
+    )
+    both = positions.join(last, on=key, how="left", suffix="_last", maintain_order="left")
+    apart = [
+        pl.when(pl.col(name).is_null() == pl.col(f"{name}_last").is_null())
+        .then((pl.col(name) - pl.col(f"{name}_last")).fill_null(ZERO))
+        .otherwise(pl.lit(1).cast(MONEY))
+        .alias(name)
+        for name in ("liability_shown", "margin_ratio")
+    ]
+    return finding("history_agrees", both.select(key), _largest(both, *apart))
+
+
 def split_check(whole: pl.DataFrame, in_halves: pl.DataFrame) -> pl.DataFrame:
     """The finding for a sample replayed again with fills cut in two: two ledgers of the same positions.
 
@@ -184,6 +207,10 @@ def _display(positions: pl.DataFrame) -> pl.Series:
     return positions.select(pl.col("assets_shown_old") - pl.col("assets_shown_new") - with_margin).to_series()
 
 
+_TO_EQUITY = ("margin_price", "net_value", "liability_value", "equity_value")
+"""What changes with the price on the way to equity; other measures divide by a price, which can be rounded to zero."""
+
+
 def _at_liquidation(positions: pl.DataFrame) -> pl.Series:
     """Equity less what is required, at the liquidation price, over the sum of what a last place can weigh.
 
@@ -192,7 +219,7 @@ def _at_liquidation(positions: pl.DataFrame) -> pl.Series:
     """
     there = positions.with_columns(mark_price="liquidation_price")
     for column in MEASURES:
-        if column.name not in ("liquidation_price", "bankruptcy_price"):
+        if column.name in _TO_EQUITY:
             there = there.with_columns(column.expression())
     weight = pl.col("base_owed").abs() + pl.col("margin") + pl.col("liquidation_price") + 5
     difference = pl.col("equity_value") - pl.col("liability_value") * pl.col("requirement_rate")

@@ -34,6 +34,7 @@ ACCOUNTS = (
     "adjustments",
 )
 HOW_CLOSED = ("open", "closed", "reversed", "liquidated")
+MOMENTS = (*ACTIONS, "mark")
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,7 @@ def _computed(formula: Callable[..., Any], unit: str, source: str) -> Column:
 
 
 EVENTS = (
-    Column(
-        "time",
-        TIME,
-        "UTC",
-        "When it happened; ISO 8601 with zone, or epoch milliseconds.",
-        "canonical events",
-    ),
+    Column("time", TIME, "UTC", "When it happened; ISO 8601 with zone, or epoch milliseconds.", "canonical events"),
     Column("event_id", pl.String, "", "Identifier of the event, unique over all input.", "canonical events"),
     Column("account", pl.String, "", "Account the position belongs to.", "canonical events"),
     Column("instrument", pl.String, "", "Base and quote currency, for example BTC-USDT.", "canonical events"),
@@ -102,13 +97,7 @@ EVENTS = (
     Column("fee", MONEY, "fee_currency", "Fee paid; a rebate is negative.", "rules 2 [V]"),
     Column("fee_currency", pl.String, "", "Currency of the fee.", "rules 2 [V]"),
     Column("leverage", MONEY, "times", "Leverage; kept until another one is stated.", "rules 2, 5"),
-    Column(
-        "reduce_only",
-        pl.Boolean,
-        "",
-        "The fill may reduce or close a position, never open one.",
-        "rules 2 [O]",
-    ),
+    Column("reduce_only", pl.Boolean, "", "The fill may reduce or close a position, never open one.", "rules 2 [O]"),
     Column(
         "amount",
         MONEY,
@@ -124,21 +113,9 @@ _LEG = "above zero an asset, below zero a liability"
 
 LEDGER = (
     Column("position", pl.String, "", "account:instrument:margin currency.", "rules 1"),
-    Column(
-        "episode",
-        pl.UInt32,
-        "",
-        "Life of the position, counted from 1; 0 before the first opening.",
-        "rules 1",
-    ),
+    Column("episode", pl.UInt32, "", "Life of the position, counted from 1; 0 before the first opening.", "rules 1"),
     Column("event_number", pl.UInt32, "", "Event of the position, counted from 1.", "canonical events"),
-    Column(
-        "part",
-        pl.UInt8,
-        "",
-        "Part of the event: 1, or 2 and 3 after a fill that closed the position.",
-        "rules 2",
-    ),
+    Column("part", pl.UInt8, "", "Part of the event: 1, or 2 and 3 after a fill that closed the position.", "rules 2"),
     Column("time", TIME, "UTC", "When it happened.", "event"),
     Column("event_id", pl.String, "", "Identifier of the event.", "event"),
     Column("input", pl.UInt16, "", "Input file, as numbered in the inputs frame.", "event"),
@@ -146,13 +123,7 @@ LEDGER = (
     Column("kind", pl.Enum(KINDS), "", "Kind of the event.", "event"),
     Column("reason", pl.String, "", "Reason code of a manual adjustment.", "event"),
     Column("action", pl.Enum(ACTIONS), "", "What the part did to the position.", "rules 2"),
-    Column(
-        "direction",
-        pl.Enum(DIRECTIONS),
-        "",
-        "Direction of the position; empty while there is none.",
-        "rules 1",
-    ),
+    Column("direction", pl.Enum(DIRECTIONS), "", "Direction of the position; empty while there is none.", "rules 1"),
     Column("mode", pl.Enum(MODES), "", "Isolated-margin mode of the position.", "rules 1 [O]"),
     Column("side", pl.Enum(SIDES), "", "Side of the fill.", "event"),
     Column("quantity", MONEY, "base", "Base quantity of this part of the fill.", "rules 2"),
@@ -163,27 +134,9 @@ LEDGER = (
     Column("interest", MONEY, "liability's currency", "Interest charged into the liability.", "rules 3 [V]"),
     Column("leverage", MONEY, "times", "Leverage in force.", "event"),
     Column("initial_margin", MONEY, "margin currency", "Margin posted by opening or increasing.", "rules 2 [V]"),
-    Column(
-        "margin_formula",
-        MONEY,
-        "margin currency",
-        "Initial margin by the formula quantity / leverage.",
-        "rules 2",
-    ),
-    Column(
-        "entry_price",
-        MONEY,
-        "quote per base",
-        "Average entry price after the event; for display.",
-        "rules 2 [O]",
-    ),
-    Column(
-        "realised_pnl",
-        MONEY,
-        "margin currency",
-        "What the closing left of the leg in margin currency.",
-        "rules 1",
-    ),
+    Column("margin_formula", MONEY, "margin currency", "Initial margin by the formula quantity / leverage.", "rules 2"),
+    Column("entry_price", MONEY, "quote per base", "Average entry price after the event; for display.", "rules 2 [O]"),
+    Column("realised_pnl", MONEY, "margin currency", "What the closing left of the leg in margin currency.", "rules 1"),
     Column("base_opening", MONEY, "base", f"Base leg before the event: {_LEG}.", "rules 1, 8"),
     Column("base_change", MONEY, "base", "Change of the base leg, from the flows of the event.", "rules 2"),
     _computed(measures.base_closing, "base", "rules 8"),
@@ -191,23 +144,11 @@ LEDGER = (
     Column("quote_change", MONEY, "quote", "Change of the quote leg, from the flows of the event.", "rules 2"),
     _computed(measures.quote_closing, "quote", "rules 8"),
     Column("margin_opening", MONEY, "margin currency", "Margin before the event.", "rules 5, 8"),
-    Column(
-        "margin_change",
-        MONEY,
-        "margin currency",
-        "Margin posted, added, taken out or released.",
-        "rules 2, 5",
-    ),
+    Column("margin_change", MONEY, "margin currency", "Margin posted, added, taken out or released.", "rules 2, 5"),
     _computed(measures.margin_closing, "margin currency", "rules 8"),
     Column("account_base", MONEY, "base", "Change of the account in base currency.", "rules 1, 2"),
     Column("account_quote", MONEY, "quote", "Change of the account in quote currency.", "rules 1, 2"),
-    Column(
-        "insurance_fund",
-        MONEY,
-        "margin currency",
-        "What a liquidation left to the insurance fund.",
-        "rules 6",
-    ),
+    Column("insurance_fund", MONEY, "margin currency", "What a liquidation left to the insurance fund.", "rules 6"),
 )
 
 POSTINGS = (
@@ -284,6 +225,21 @@ MEASURES = (
 POSITIONS = (*_IDENTITY, *_BALANCES, *DISPLAY, *MARK_FIGURES, *MEASURES)
 """One row per position episode, as at the end of the replay or the time asked for."""
 
+_OF_A_MOMENT = ("liability_shown", "liability_value", "requirement_rate", "equity_value", "margin_ratio")
+
+HISTORY = (
+    *_IDENTITY[:2],
+    Column("time", TIME, "UTC", "Time of the event or of the mark.", "event or marks file"),
+    Column("what", pl.Enum(MOMENTS), "", "What the event did to the position, or mark.", "rules 2, 4"),
+    Column("event_number", pl.UInt32, "", "Event of the position, counted from 1; empty at a mark.", "ledger"),
+    *(column for column in _BALANCES if column.name in ("base_leg", "quote_leg", "margin")),
+    *_BALANCES[-2:],
+    *MARK_FIGURES,
+    *(column for column in (*DISPLAY, *MEASURES) if column.name in _OF_A_MOMENT),
+    Column("moments", pl.UInt32, "moments", "1, or more with those before it that are left out of a long life.", "run"),
+)
+"""One row per moment of an episode: as after an event, or at a mark while it is open (see `ledger.history`)."""
+
 CHECKS = (
     Column("check", pl.String, "", "Name of the check.", "rules 8"),
     Column("description", pl.String, "", "What must hold.", "rules 8"),
@@ -311,15 +267,22 @@ INPUTS = (
     Column("last_time", TIME, "UTC", "Time of the last event.", "run"),
 )
 
+INPUT_SUMS = (
+    Column("input", pl.UInt16, "", "Number of the file in this run.", "run"),
+    Column("column", pl.String, "", "Column that is added up; a value not stated is quantity x price.", "run"),
+    Column("kind", pl.Enum(KINDS), "", "Kind of the events.", "event"),
+    Column("currency", pl.String, "", "Currency of the amounts.", "event"),
+    Column("rows", pl.UInt64, "rows", "Events that have such an amount.", "run"),
+    Column("total", MONEY, "currency", "Sum as the file was read.", "run"),
+    Column("absolute_total", MONEY, "currency", "Sum of the amounts without their signs.", "run"),
+    Column("left_out", MONEY, "currency", "Of the sum: after the as-at time, or before the opening.", "run"),
+    Column("booked", MONEY, "currency", "Sum in the ledger; empty: it stands there otherwise.", "ledger"),
+    _computed(measures.not_booked, "currency", "rules 8"),
+)
+
 MARKS = (
     Column("instrument", pl.String, "", "Base and quote currency, for example BTC-USDT.", "marks file"),
-    Column(
-        "time",
-        TIME,
-        "UTC",
-        "When the mark was taken; optional: the last one up to the as-at time counts.",
-        "marks file",
-    ),
+    Column("time", TIME, "UTC", "When the mark was taken; optional: the last one up to as-at counts.", "marks file"),
     *MARK_FIGURES,
 )
 
@@ -327,9 +290,11 @@ FRAMES: dict[str, tuple[Column, ...]] = {
     "ledger": LEDGER,
     "postings": POSTINGS,
     "positions": POSITIONS,
+    "history": HISTORY,
     "checks": CHECKS,
     "parameters": PARAMETERS,
     "inputs": INPUTS,
+    "input_sums": INPUT_SUMS,
 }
 """The frames a replay gives, by name."""
 

@@ -7,6 +7,7 @@ until their turn comes, and every frame is written as it is made.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from ledger.book import replay_batch
-from ledger.checks import combined, position_checks, posting_checks
-from ledger.columns import INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
+from ledger.checks import combined, history_check, position_checks, posting_checks
+from ledger.columns import HISTORY, INPUTS, LEDGER, PARAMETERS, POSTINGS, schema
+from ledger.history import LEDGER_COLUMNS, history_of
+from ledger.input_sums import AsRead, Booked, booked_check, input_sums
 from ledger.inputs import file_facts
 from ledger.interest.request import InterestRequest
 from ledger.marks import read_marks
@@ -50,6 +53,10 @@ class Request:
     as_at: datetime | None = None
     interest: InterestRequest | None = None
 
+    def files(self) -> list[Path | None]:
+        """Every file that is read; nothing in place of one that is not given."""
+        return [*self.events, self.marks, *(self.interest.files() if self.interest else [])]
+
 
 def read_events(paths: Iterable[str | Path], policies: Policies | None = None) -> pl.DataFrame:
     """All events of the files (CSV, Parquet or NDJSON), for `replay`: columns EVENTS, `input` and `row`.
@@ -71,15 +78,19 @@ def replay_files(request: Request, folder: Path, suffix: str = "parquet", progre
     Raises BadInput with all refusals, of single rows and of the course of every position whose rows can all be read;
     then it leaves the folder as it was.
     """
-    with complete_or_nothing(folder) as ready:
+    with complete_or_nothing(folder, request.files()) as ready:
         spool = Spool(ready.parent)
-        inputs, marks, interest = _read(request, spool, progress)
+        read = AsRead()
+        inputs, marks, interest = _read(request, spool, read, progress)
         run = SpooledRun(request, spool, marks, interest, progress)
-        checks = combined(run.write(ready, suffix))
+        findings = run.write(ready, suffix)
+        sums = input_sums(read, run.booked, not_tied=() if request.interest is None else ("interest",))
+        checks = combined([*findings, booked_check(sums)])
         run.keep_ledger(ready, suffix)
         write_frame(checks, ready / f"checks.{suffix}")
         write_frame(parameters_of(request), ready / f"parameters.{suffix}")
         write_frame(inputs, ready / f"inputs.{suffix}")
+        write_frame(sums, ready / f"input_sums.{suffix}")
     return checks
 
 
@@ -101,7 +112,9 @@ class SpooledRun:
         self._stored: dict[str, _Stored] = {}
         self._findings: list[pl.DataFrame] = []
         self._refusals: list[pl.DataFrame] = []
+        self._ledger_rows: list[int] = []
         self.ledger = Path()
+        self.booked = Booked()
 
     def write(self, ready: Path, suffix: str) -> list[pl.DataFrame]:
         """Write all frames into the folder but the ledger, which stands beside it; returns the findings.
@@ -119,6 +132,7 @@ class SpooledRun:
         _sink(self._ledgers(), LEDGER, self.ledger)
         _refuse(pl.concat([REFUSAL_SCHEMA.to_frame(), *self._refusals]))
         _sink(self._postings(self.ledger), POSTINGS, ready / f"postings.{suffix}")
+        _sink(self._histories(), HISTORY, ready / f"history.{suffix}")
         for name, frame in self._frames().items():
             write_frame(frame, ready / f"{name}.{suffix}")
         return self._findings
@@ -149,7 +163,9 @@ class SpooledRun:
         ledger = batch.ledger if self._step is None else self._step.traced(batch.ledger)
         positions = valued(positions_of(ledger, self._index), self._marks, self._request.as_at)
         self._findings += [*batch.findings, *position_checks(positions)]
+        self.booked.add(ledger, self._index)
         self._stored["positions"].add(positions)
+        self._ledger_rows.append(ledger.height)
         if self._step is not None:
             frames, findings = self._step.frames(ledger, self._index)
             self._findings += findings
@@ -166,6 +182,15 @@ class SpooledRun:
             self._progress("Posting", min(start + BATCH_EVENTS, total), total)
             self._findings += posting_checks(amounts)
             yield postings_of(amounts)
+
+    def _histories(self) -> Iterator[pl.DataFrame]:
+        """The moments of each batch of positions, from the ledger that was written: whole positions, as it was made."""
+        ends = accumulate(self._ledger_rows)
+        for rows, end, positions in zip(self._ledger_rows, ends, self._stored["positions"].parts(), strict=True):
+            ledger = pl.scan_parquet(self.ledger).slice(end - rows, rows).select(LEDGER_COLUMNS).collect()
+            history = history_of(ledger, self._index, self._marks, self._request.as_at)
+            self._findings.append(history_check(history, positions))
+            yield history
 
     def _frames(self) -> dict[str, pl.LazyFrame]:
         """The frames besides ledger and postings, by name, of all batches."""
@@ -188,15 +213,21 @@ class _Stored:
         self._files.append(self._path.with_name(f"{self._path.name}_{len(self._files):06}.parquet"))
         part.write_parquet(self._files[-1], compression="lz4")
 
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """The parts, as they came."""
+        return map(pl.read_parquet, self._files)
+
     def frame(self) -> pl.LazyFrame:
         """All rows."""
         return pl.scan_parquet(self._files)
 
 
-def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame | None, Step | None]:
+def _read(
+    request: Request, spool: Spool, read: AsRead, progress: Progress
+) -> tuple[pl.DataFrame, pl.DataFrame | None, Step | None]:
     """Every event into the spool; one row per input file (columns INPUTS), the marks, and what interest needs.
 
-    Raises BadInput with all refusals of all files.
+    `read` takes the sums of the events as they are read. Raises BadInput with all refusals of all files.
     """
     refusals, inputs, done = [REFUSAL_SCHEMA.to_frame()], [], 0
     time, spoiled = pl.col("time"), []
@@ -209,7 +240,9 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
             rows, done = rows + batch.rows, done + batch.rows
             progress("Reading", done, 0)
             times += [batch.events["time"].min(), batch.events["time"].max()]
-            spool.add(batch.events if request.as_at is None else batch.events.filter(time <= request.as_at))
+            is_late = pl.lit(value=False) if request.as_at is None else time > request.as_at
+            read.add(batch.events, is_late)
+            spool.add(batch.events if request.as_at is None else batch.events.filter(~is_late))
         inputs.append(file_facts(number, path, rows, times))
     repeated = spool.repeated()
     refusals.append(repeated_refusals(repeated, _names(request)))
@@ -225,9 +258,9 @@ def _read(request: Request, spool: Spool, progress: Progress) -> tuple[pl.DataFr
     step = None
     if request.interest is not None:
         try:
-            read = request.interest.read(len(inputs) + 1)
-            inputs += [file_facts(len(inputs) + 1 + place, *file) for place, file in enumerate(read.files)]
-            step = read.step(request.policies, _last(inputs[: len(request.events)]), request.as_at)
+            asked = request.interest.read(len(inputs) + 1)
+            inputs += [file_facts(len(inputs) + 1 + place, *file) for place, file in enumerate(asked.files)]
+            step = asked.step(request.policies, _last(inputs[: len(request.events)]), request.as_at)
         except BadInput as bad:
             refusals.append(bad.refusals)
     _refuse(pl.concat(refusals))

@@ -73,6 +73,11 @@ def margin_closing(margin_opening: Any, margin_change: Any) -> Any:
     return margin_opening + margin_change
 
 
+def not_booked(total: Any, left_out: Any, booked: Any) -> Any:
+    """Sum as read, less what was left out and what the ledger has of it; anything but zero is a mistake."""
+    return total - left_out - booked
+
+
 # --- what the exchange displays ---------------------------------------------------------------------------------
 
 

@@ -1,10 +1,11 @@
 """The state of each position: one row per episode, with its measures at a mark price."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import polars as pl
 
-from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARK_FIGURES, MARKS, MEASURES, POSITIONS, schema
+from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARK_FIGURES, MARKS, MEASURES, POSITIONS, Column, schema
 from ledger.money import ZERO
 from ledger.refusals import refuse_file
 
@@ -74,14 +75,22 @@ def valued(positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime 
     known = positions.join(_current(marks, as_at), on="instrument", how="left", maintain_order="left")
     is_open = pl.col("status") == "open"
     known = known.with_columns(pl.when(is_open).then(column.name).alias(column.name) for column in MARK_FIGURES)
+    return measured(known, (*DISPLAY, *MEASURES)).select(*schema(POSITIONS))
+
+
+def measured(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
+    """The rows with these computed columns, each of which may read those before it.
+
+    Raises BadInput when a position's value at its mark price does not fit the money type.
+    """
     try:
-        for column in (*DISPLAY, *MEASURES):
-            known = known.with_columns(column.expression())
+        for column in columns:
+            rows = rows.with_columns(column.expression())
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as problem:
         raise refuse_file(
             "marks", "the value of a position at its mark price has more than 20 digits", "check the mark prices"
         ) from problem
-    return known.select(*schema(POSITIONS))
+    return rows
 
 
 def _current(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:

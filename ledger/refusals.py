@@ -31,11 +31,15 @@ class PolicyError(LedgerError):
 
 
 class BadInput(LedgerError):
-    """Input that cannot be accounted for; `refusals` is a frame of `REFUSAL_SCHEMA` with all of it."""
+    """Input that cannot be accounted for; `refusals` is a frame of `REFUSAL_SCHEMA` with all of it.
 
-    def __init__(self, refusals: pl.DataFrame) -> None:
+    `more_may_follow` is whether rules of whole positions are judged only once all rows can be read.
+    """
+
+    def __init__(self, refusals: pl.DataFrame, more_may_follow: bool = True) -> None:
         super().__init__(f"{refusals.height} value{'s' if refusals.height != 1 else ''} refused")
         self.refusals = refusals
+        self.more_may_follow = more_may_follow and refusals["row"].is_not_null().any()
 
 
 def refuse_file(file: str, rule: str, remedy: str, column: str | None = None, value: str | None = None) -> BadInput:

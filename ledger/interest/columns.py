@@ -84,7 +84,7 @@ INTEREST = (
     _computed(own_difference, "currency", "rules 3 [D]"),
     Column("status", pl.Enum(STATUSES), "", "What comparing says; follows: differs only by what is carried.", "run"),
     Column("cause", pl.String, "", "Why they differ; causes that explain it equally well stand side by side.", "run"),
-    Column("note", pl.String, "", "What the cause was seen by.", "run"),
+    Column("note", pl.String, "", "What the cause was seen by; of a reconciliation what the ledger has, too.", "run"),
     Column("stated_liability", MONEY, "currency", "Liability the exchange's row states.", "exchange"),
     Column("stated_rate", MONEY, "share of liability per unit", "Rate the exchange's row states.", "exchange"),
     Column("booked", TIME, "UTC", "When the exchange booked the charge.", "exchange"),
@@ -121,6 +121,16 @@ INTEREST_ROLL = (
     _computed(interest_for_period, "currency", "rules 3 [D]"),
 )
 """One row per position and currency owed in the period."""
+
+INTEREST_DAILY = (
+    Column("currency", pl.String, "", "Currency owed, in which interest is charged.", "rules 3"),
+    Column("day", TIME, "UTC", "Day of the charges; a charge at midnight belongs to the day that begins.", "run"),
+    Column("charges", pl.UInt32, "charges", "Charges of the day, of all positions.", "run"),
+    Column("computed", MONEY, "currency", "Interest by the policy, of all charges of the day.", "rules 3"),
+    Column("charged", MONEY, "currency", "Interest charged on the day; empty where nothing is compared.", "exchange"),
+    Column("difference", MONEY, "currency", "Sum of the day's differences; empty where nothing is compared.", "run"),
+)
+"""One row per currency and day with charges."""
 
 INTEREST_FITS = (
     Column("property", pl.String, "", "Property of a policy: rounding, compounding, timing, rate.", "run"),

@@ -80,7 +80,8 @@ def reperform(
         due = covered(dues(path, policy), covers, rates is not None)
         if rates is None:  # what a row states is its own rate, whenever that was agreed
             due = due.with_columns(rate_time="time")
-        due = with_charges(with_rates(due, in_force, policy), policy)
+        # A path that is not right yet may lack a rate that is never needed.
+        due = with_charges(with_rates(due, in_force, policy, required=False), policy)
         found = matched(rows, due, path)
         due = with_recorded(due.drop("liability", "computed"), found.booked, policy)
         due = with_lost_rows(with_assumed(due, policy), policy)
@@ -88,6 +89,7 @@ def reperform(
         if before is not None and before.equals(booked):
             break
         before, together = booked, interleave(numbered, booked.select(*_OF_A_CHARGE))
+    with_rates(due.drop("rate", "rate_unit", "rate_row"), in_force, policy)  # refuses what is missing
     repeated = found.booked.filter(~pl.col("due").is_first_distinct())
     others = pl.concat([found.others, repeated.drop("due").with_columns(cause=pl.lit("doubled_hour"))], how="diagonal")
     due = with_charges(due, policy)
@@ -180,12 +182,12 @@ class Reperformance:
     def traced(self, ledger: pl.DataFrame) -> pl.DataFrame:
         """The ledger, whose rows of interest come from the exchange's rows."""
         places = (ledger["kind"] == "interest").arg_true()
-        sources = self._last.sources
+        sources = self.done.sources
         return ledger.with_columns(ledger[name].scatter(places, sources[name]) for name in ("input", "row"))
 
     def frames(self, ledger: pl.DataFrame, index: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
         """The comparison, its causes and the roll-forward, and what must hold of them."""
-        found = self._last
+        found = self.done
         rows = liability_rows(ledger, index)
         terms = Terms(self._policy, found.rates, self._until)
         roll = roll_forward(rows, terms, self._begin)
@@ -213,7 +215,8 @@ class Reperformance:
         return frames, comparison_checks(frames["interest"], frames["interest_causes"])
 
     @property
-    def _last(self) -> Reperformed:
+    def done(self) -> Reperformed:
+        """What the comparison of the last piece says."""
         if self._done is None:
             raise ValueError("nothing has been compared yet")
         return self._done

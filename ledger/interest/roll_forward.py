@@ -19,11 +19,11 @@ def roll_forward(rows: pl.DataFrame, terms: Terms, begin: datetime | None) -> pl
     """The roll-forward (columns INTEREST_ROLL) of the period after `begin` and up to the terms' end.
 
     One row per position and currency in which it ever owed up to then; `rows` comes from `moments.liability_rows`.
-    Without `begin` the period starts with nothing.
+    Without `begin` the period starts with opening balances, whenever they are carried in, and nothing else.
     """
     until = pl.col("time") <= terms.until
-    inside = until if begin is None else until & (pl.col("time") > begin)
-    before = pl.lit(value=False) if begin is None else pl.col("time") <= begin
+    before = pl.col("kind") == "opening" if begin is None else pl.col("time") <= begin
+    inside = until & ~before
     flows = {"borrowed": "borrowed", "interest_charged": "interest", "repaid": "repaid"}
     totals = (
         rows.filter(until)

@@ -83,7 +83,7 @@ def compared(moments: pl.DataFrame, history: pl.DataFrame, tolerances: Tolerance
         .otherwise(pl.lit("break", _VERDICT))
     )
     told = rows.with_columns(verdict=verdict, material=is_break & tolerances.material())
-    told = told.with_columns(break_id=pl.when(pl.col("verdict").is_in(BROKEN)).then(_break_ids(told)))
+    told = told.with_columns(break_id=pl.when(pl.col("verdict").is_in(BROKEN)).then(break_ids(told)))
     return told.select(pl.col(column.name).cast(column.dtype) for column in COMPARISON)
 
 
@@ -113,17 +113,13 @@ def read_as_stated(states: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _break_ids(rows: pl.DataFrame) -> pl.Series:
-    """A name made of what the break is about, and of nothing that another run would change."""
-    parts = rows.select(
-        pl.concat_str(
-            "position",
-            "figure",
-            "stated_by",
-            separator="|",
-        )
-    ).to_series()
-    unique = parts.unique()
+def break_ids(rows: pl.DataFrame) -> pl.Series:
+    """A name per row made of what the break is about, and of nothing that another run would change.
+
+    `rows` has `position`, `figure`, `stated_by`; where one of them is empty there is no name.
+    """
+    parts = rows.select(pl.concat_str("position", "figure", "stated_by", separator="|")).to_series()
+    unique = parts.drop_nulls().unique()
     names = ["B" + hashlib.sha256(text.encode()).hexdigest()[:10] for text in unique]
     return parts.replace_strict(unique, pl.Series(names, dtype=pl.String), return_dtype=pl.String)
 

@@ -9,6 +9,14 @@ FOUND = ("in_common", "differs", "only_in_ledger", "only_at_exchange")
 VERDICTS = ("matched", "break", "only_in_ledger", "only_at_exchange", "not_compared")
 CERTAINTY = ("proved", "fits", "guessed", "ambiguous", "unexplained")
 
+STATES = ("open", "resolved")
+CHANGES = ("new", "carried on", "amount changed", "come back", "resolved", "resolved before", "not compared")
+"""What became of a break since the run before."""
+STATUSES = ("open", "in review", "accepted", "corrected", "disputed")
+SETTLED = ("accepted", "corrected")
+"""The statuses of breaks that are done with, at the amount that they have."""
+"""What becomes of a break, in a reviewer's words; the first is that of a break which nobody has looked at."""
+
 CAUSES = {
     "liquidation": "The exchange liquidated, and the ledger does not say so, or the other way round.",
     "missing_fill": "The exchange has a fill that the ledger lacks.",
@@ -89,10 +97,57 @@ BREAKS = (
     Column("causes", pl.String, "", "The causes in words, the largest part first.", "reconciliation"),
     Column("ambiguous", pl.Boolean, "", "Whether other causes explain it equally well.", "reconciliation"),
     Column("material", pl.Boolean, "", "Whether it reaches the materiality asked for.", "parameters"),
-    Column("first_seen", TIME, "UTC", "First moment at which the two differ.", "reconciliation"),
+    Column(
+        "first_seen",
+        TIME,
+        "UTC",
+        "First moment at which the two differ; told by events: the time of the first event that differs.",
+        "reconciliation",
+    ),
     Column("last_seen", TIME, "UTC", "Last moment at which they were compared and differed.", "reconciliation"),
 )
 """One row per position and figure that differs, as at the last moment at which it does."""
+
+REVIEWS = (
+    Column("break_id", pl.String, "", "Stable name of the break: the same in every run.", "reconciliation"),
+    Column("position", pl.String, "", "account:instrument:margin currency.", "rules 1"),
+    Column("figure", pl.String, "", "Column of the positions frame that differs.", "reconciliation"),
+    Column("stated_by", pl.String, "", "What the exchange's figure is from.", "reconciliation"),
+    Column("unit", pl.String, "", "Currency, or unit of the figure.", "reconciliation"),
+    Column("difference", MONEY, "unit", "Ledger less exchange, when it was last seen.", "reconciliation"),
+    Column(
+        "difference_before",
+        MONEY,
+        "unit",
+        "The difference in the workbook of the run before, at which its status was given; empty for a new break.",
+        "reconciliation",
+    ),
+    Column(
+        "state",
+        pl.Enum(STATES),
+        "",
+        "Resolved where this run compared the figure, when it was last seen or later, and found that it agrees.",
+        "reconciliation",
+    ),
+    Column(
+        "change",
+        pl.Enum(CHANGES),
+        "",
+        "Since the run before: new, carried on, amount changed (it was settled at another one, and is open again),"
+        " come back (it was resolved), resolved, resolved before that, or not compared by this run.",
+        "reconciliation",
+    ),
+    Column("first_seen", TIME, "UTC", "First moment at which any run saw the two differ.", "reconciliation"),
+    Column("last_seen", TIME, "UTC", "Last moment at which they were compared and differed.", "reconciliation"),
+    Column(
+        "resolved_at", TIME, "UTC", "End of the first run that found it agrees; empty while open.", "reconciliation"
+    ),
+    Column("days_open", pl.Float64, "days", "From first seen to resolved, or to the end of the run.", "reconciliation"),
+    Column("owner", pl.String, "", "Who follows the break up.", "reviewer"),
+    Column("status", pl.Enum(STATUSES), "", f"What becomes of it: {', '.join(STATUSES)}.", "reviewer"),
+    Column("comment", pl.String, "", "What was found out, and what was done.", "reviewer"),
+)
+"""One row per break that this run or an earlier one has reported, with what reviewers wrote down about it."""
 
 BREAK_CAUSES = (
     Column("break_id", pl.String, "", "The break.", "reconciliation"),
@@ -165,6 +220,7 @@ RECONCILIATION_FRAMES = {
     "comparison": COMPARISON,
     "breaks": BREAKS,
     "break_causes": BREAK_CAUSES,
+    "reviews": REVIEWS,
     "roll_forward": ROLL_FORWARD,
     "lead": LEAD,
     "adjustment_comments": ADJUSTMENT_COMMENTS,

@@ -3,25 +3,28 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ledger.checks import combined, finding
 from ledger.columns import INPUTS, PARAMETERS, TIME, schema
 from ledger.files import Request, SpooledRun, parameters_of
+from ledger.input_sums import AsRead, Booked, booked_check, input_sums
 from ledger.inputs import file_facts
-from ledger.marks import read_marks
 from ledger.money import MONEY
 from ledger.ordering import index_positions
 from ledger.output import complete_or_nothing, write_frame
 from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
+from ledger.reconciliation import reviews
 from ledger.reconciliation.breaks import breaks_of, compared, parts_of
 from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS, COMPARISON, MATCHES
 from ledger.reconciliation.corrections import Corrections, stepwise
 from ledger.reconciliation.evidence import Evidence, evidence_of
 from ledger.reconciliation.figures import EVENTS as BY_EVENTS
 from ledger.reconciliation.figures import SNAPSHOT
+from ledger.reconciliation.interest import InterestBeside, reperformance_of
 from ledger.reconciliation.investigation import beyond_search, investigated, mislabelled
 from ledger.reconciliation.matching import matches_frame
 from ledger.reconciliation.moments import (
@@ -41,6 +44,7 @@ from ledger.spool import Spool
 from ledger.statements.certificate import Window
 from ledger.statements.chains import beginnings, position_links
 from ledger.statements.importing import statement_frames
+from ledger.steps import Step
 
 
 def reconcile_files(
@@ -49,10 +53,10 @@ def reconcile_files(
     """Reconcile files and write all frames to `folder`; returns the checks.
 
     Frames are those of a replay, of the exchange's files (STATEMENT_FRAMES) and of the reconciliation
-    (RECONCILIATION_FRAMES). Raises BadInput with all refusals;
-    then it leaves the folder as it was.
+    (RECONCILIATION_FRAMES), and where it is asked for those of interest (INTEREST_FRAMES). Raises BadInput with all
+    refusals; then it leaves the folder as it was.
     """
-    with complete_or_nothing(folder) as ready:
+    with complete_or_nothing(folder, request.files()) as ready:
         work = ready.parent
         sides = read_sides(request, work, progress)
         if sides.ledger_events.is_empty():
@@ -61,18 +65,25 @@ def reconcile_files(
                 "The files have no event of an isolated spot-margin position to replay.",
                 "Check the files, the layout (--from) and the as-at time.",
             )
-        inputs, marks = _inputs(request, sides)
-        run = _replayed(request, sides, marks, ready, suffix, progress)
+        inputs = _inputs(request, sides)
+        run = _replayed(request, sides, ready, suffix, progress)
         ledger = pl.scan_parquet(run.ledger)
         index = index_positions(sides.ledger_events)
         frames, findings = _reconciled(request, sides, ledger, index, progress)
+        ageing_at = request.as_at or reviews.last_of(sides.ledger_events, sides.exchange_events, frames["comparison"])
+        frames["reviews"] = reviews.reviews_of(frames["breaks"], request.previous, frames["comparison"], ageing_at)
+        if request.previous is not None:
+            reviews.refuse_other_run(request.previous, str(request.previous_file), frames["comparison"], ageing_at)
+            findings.append(reviews.compared_again(frames["reviews"]))
         for name, frame in frames.items():
             write_frame(frame, ready / f"{name}.{suffix}")
-        checks = combined([*run.findings, *findings])
+        sums = _sums(sides, run.spooled.booked)
+        checks = combined([*run.findings, *findings, booked_check(sums)])
         run.spooled.keep_ledger(ready, suffix)
         write_frame(checks, ready / f"checks.{suffix}")
-        write_frame(_parameters(request), ready / f"parameters.{suffix}")
+        write_frame(_parameters(request, ageing_at), ready / f"parameters.{suffix}")
         write_frame(inputs, ready / f"inputs.{suffix}")
+        write_frame(sums, ready / f"input_sums.{suffix}")
     return checks
 
 
@@ -89,9 +100,7 @@ class _Replayed:
         return self.spooled.ledger
 
 
-def _replayed(
-    request: ReconcileRequest, sides: Sides, marks: pl.DataFrame | None, ready: Path, suffix: str, progress: Progress
-) -> _Replayed:
+def _replayed(request: ReconcileRequest, sides: Sides, ready: Path, suffix: str, progress: Progress) -> _Replayed:
     """The frames of the replay, written; raises BadInput that names files and rows."""
     events = sides.ledger_events
     sources = Sources(events)
@@ -102,7 +111,11 @@ def _replayed(
     spool.add(numbered)
     repeated = spool.repeated()
     asked = Request(list(request.ledger), request.marks, request.policies, request.as_at)
-    run = SpooledRun(asked, spool, marks, sources, progress)
+    step: Step = sources
+    if sides.interest is not None:
+        done = reperformance_of(sides, sides.interest, request.policies, request.as_at)
+        step = InterestBeside(sources, done, sides.interest.request.policy)
+    run = SpooledRun(asked, spool, sides.marks, step, progress)
     try:
         run.refuse_repeated(repeated)
         findings = run.write(ready, suffix)
@@ -142,10 +155,11 @@ def _reconciled(
     comparison = compared(moments, history, request.tolerances)
     progress("Explaining", 0, 0)
     parts = _explained(request, sides, comparison, moments, evidence, progress)
-    breaks = breaks_of(comparison, parts)
+    matches = matches_frame(evidence.both) if evidence.both.height else pl.DataFrame(schema=schema(MATCHES))
+    breaks = reviews.since_events(breaks_of(comparison, parts), matches)
     rolled, roll_finding = roll_forward(ledger, index)
     frames = {
-        "matches": matches_frame(evidence.both) if evidence.both.height else pl.DataFrame(schema=schema(MATCHES)),
+        "matches": matches,
         "comparison": pl.concat([comparison, _not_compared(sides, evidence)]),
         "breaks": breaks,
         "break_causes": parts,
@@ -301,19 +315,33 @@ def _findings(frames: dict[str, pl.DataFrame], history: pl.DataFrame) -> list[pl
     ]
 
 
-def _inputs(request: ReconcileRequest, sides: Sides) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """The frame INPUTS of all files, and the marks."""
+def _inputs(request: ReconcileRequest, sides: Sides) -> pl.DataFrame:
+    """The frame INPUTS of all files."""
     inputs = pl.concat([sides.ledger.files, sides.exchange.files])
-    for path in request.opening:
-        facts = file_facts(inputs.height + 1, path, sides.openings.height, sides.openings["time"].to_list())
-        inputs = pl.concat([inputs, pl.DataFrame([facts], schema=schema(INPUTS))])
-    if request.marks is None:
-        return inputs, None
-    marks = read_marks(request.marks)
-    facts = file_facts(inputs.height + 1, request.marks, marks.height, [])
-    return pl.concat([inputs, pl.DataFrame([facts], schema=schema(INPUTS))]), marks
+    openings = sides.openings["time"].to_list()
+    others: list[tuple[Path, int, list[Any]]] = [(path, len(openings), openings) for path in request.opening]
+    if request.marks is not None and sides.marks is not None:
+        others.append((request.marks, sides.marks.height, []))
+    if sides.interest is not None:
+        others += sides.interest.files
+    facts = [file_facts(inputs.height + place, *file) for place, file in enumerate(others, start=1)]
+    return pl.concat([inputs, pl.DataFrame(facts, schema=schema(INPUTS))])
 
 
-def _parameters(request: ReconcileRequest) -> pl.DataFrame:
-    replayed = parameters_of(Request(list(request.ledger), request.marks, request.policies, request.as_at))
-    return pl.concat([replayed, pl.DataFrame(request.parameters(), schema=schema(PARAMETERS))])
+def _sums(sides: Sides, booked: Booked) -> pl.DataFrame:
+    """The frame INPUT_SUMS of the events that the ledger's files gave; the exchange's have theirs in statement_sums."""
+    files = sides.ledger
+    events = [sides.openings, files.transactions.events, files.events]
+    stated = pl.concat([each.select(EVENTS_SCHEMA.names()) for each in events])
+    place = ["input", "row", "event_id"]
+    read = AsRead()
+    read.add(stated.join(sides.ledger_events, on=place, how="semi"))
+    read.add(stated.join(sides.ledger_events, on=place, how="anti"), pl.lit(value=True))
+    return input_sums(read, booked)
+
+
+def _parameters(request: ReconcileRequest, ageing_at: datetime) -> pl.DataFrame:
+    run = Request(list(request.ledger), request.marks, request.policies, request.as_at, request.interest)
+    replayed = parameters_of(run)
+    chosen = [reviews.ageing_parameter(ageing_at), *request.parameters()]
+    return pl.concat([replayed, pl.DataFrame(chosen, schema=schema(PARAMETERS))])

@@ -1,12 +1,15 @@
 """The two sides read: files into events in the order they happened, each with the file and row it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from ledger.columns import EVENTS, schema
+from ledger.interest.request import InterestInput
+from ledger.marks import read_marks
 from ledger.ordering import index_positions, position_name, with_positions
 from ledger.policies import Policies
 from ledger.progress import Progress
@@ -22,6 +25,7 @@ BILL_LAYOUTS = "bills|trading-history"
 """Layouts whose rows tell of everything that happens to a position."""
 WHOLE = frozenset({"trade", "interest", "margin"})
 """What there must be of a position to know its balances."""
+_Content = TypeVar("_Content")
 _OF_LAYOUT = {"fills": "trade", "trades": "trade", "interest": "interest", "transfers": "margin"}
 
 
@@ -30,7 +34,8 @@ class Sides:
     """`ledger` and `exchange` are what the files of each side state; `openings` what opening balances are.
 
     The events (EVENTS, `input`, `row`, `position`, `sequence`) are in the order they happened; `sequence` counts them.
-    `covered` names the sorts of events that the exchange's files tell all of.
+    `covered` names the sorts of events that the exchange's files tell all of. `marks` (MARKS) and `interest` are what
+    else is asked for.
     """
 
     ledger: Statements
@@ -40,6 +45,8 @@ class Sides:
     exchange_events: pl.DataFrame
     covered: tuple[str, ...]
     names: dict[int, str]
+    marks: pl.DataFrame | None = None
+    interest: InterestInput | None = None
 
 
 def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> Sides:
@@ -51,6 +58,9 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
     known = replace(request.defaults, margin_currencies=_margin_currencies(ledger), mode=request.defaults.mode)
     exchange = opening.read(request.exchange, count + 1, account, known, "leverage")
     first = opening.read(request.opening, count + len(request.exchange) + 1, account, request.defaults)
+    path, asked = request.marks, request.interest
+    marks = None if path is None else opening.kept(lambda: read_marks(path))
+    interest = None if asked is None else opening.kept(lambda: asked.read(1))
     opening.refuse()
     if ledger is None or exchange is None or first is None:
         raise AssertionError("what is not refused is read")
@@ -76,7 +86,8 @@ def read_sides(request: ReconcileRequest, folder: Path, progress: Progress) -> S
         theirs = after_openings(theirs, openings)
     if request.as_at is not None:
         own, theirs = (side.filter(pl.col("time") <= request.as_at) for side in (own, theirs))
-    return Sides(ledger, exchange, openings, _in_order(own), _in_order(theirs), _covered(exchange), names)
+    events = _in_order(own), _in_order(theirs)
+    return Sides(ledger, exchange, openings, *events, _covered(exchange), names, marks, interest)
 
 
 class _Reader:
@@ -90,18 +101,25 @@ class _Reader:
         self, paths: Sequence[Path], first: int, account: str | None, defaults: Defaults, *not_asked: str
     ) -> Statements | None:
         """What the files state, or nothing where they are refused."""
-        try:
-            return read_statements(
+        request = self._request
+        return self.kept(
+            lambda: read_statements(
                 paths,
                 defaults,
                 self._folder,
-                self._request.layouts,
+                request.layouts,
                 account,
                 self._progress,
                 first,
-                self._request.policies,
+                request.policies,
                 not_asked=not_asked,
             )
+        )
+
+    def kept(self, read: Callable[[], _Content]) -> _Content | None:
+        """What is read, or nothing where it is refused."""
+        try:
+            return read()
         except BadInput as bad:
             self._refusals.append(bad.refusals)
             return None

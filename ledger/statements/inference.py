@@ -164,7 +164,7 @@ def _in_words() -> pl.Expr:
         pl.when(pl.col("given_mode").is_not_null())
         .then(silent)
         .when(both)
-        .then(pl.lit("both modes show the same"))
+        .then(pl.lit("modes alike"))
         .when(pl.col("modes") > 1)
         .then(pl.format("mode {} as in the ledger or by default: the figures fit both", "mode"))
         .otherwise(pl.format("mode {} inferred", "mode"))
@@ -180,13 +180,13 @@ def _in_words() -> pl.Expr:
         pl.when(pl.col("maintenance_rate").is_not_null() & pl.col("liquidation_fee_rate").is_not_null())
         .then(
             pl.format(
-                "maintenance rate {}, liquidation fee rate {}",
+                "maintenance {}, liquidation fee {}",
                 _plain("maintenance_rate"),
                 _plain("liquidation_fee_rate"),
             )
         )
         .when(pl.col("maintenance_rate").is_not_null())
-        .then(pl.format("maintenance rate {}", _plain("maintenance_rate")))
+        .then(pl.format("maintenance {}", _plain("maintenance_rate")))
         .otherwise(silent)
     )
     doubt = pl.when(pl.col("doubts") > 0).then(pl.lit("the stated figures do not all follow from each other"))

@@ -26,7 +26,7 @@ TEXT_LENGTH_MAX = 2_000
 DIGITS_MAX = 14
 """Significant digits of a number in a cell. One with 15 may have had more when it was entered."""
 
-_OLD = b"\xd0\xcf\x11\xe0"  # .xls, and any workbook with a password
+OLD = b"\xd0\xcf\x11\xe0"  # .xls, and any workbook with a password
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SAVE = "Save it in a spreadsheet program as an Excel workbook (.xlsx)."
 
@@ -57,8 +57,9 @@ def read_sheets(path: Path) -> dict[str, Sheet]:
 
     Raises BadInput where it is none, or one that has a password or is damaged. No macro, link or formula is run.
     """
-    _refuse_foreign(path)
-    with _told(path), path.open("rb") as stream, warnings.catch_warnings():
+    refuse_foreign(path)
+    _refuse_large(path)
+    with told(path), path.open("rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
         book = openpyxl.load_workbook(stream, data_only=False, keep_links=False, rich_text=False)
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
@@ -70,30 +71,34 @@ def shown(cell: str | Problem | None) -> str:
     return cell.value if isinstance(cell, Problem) else cell or ""
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Refuse what is no workbook, or one that would fill the memory, before it is opened."""
+def refuse_foreign(path: Path) -> None:
+    """Refuse what is no .xlsx workbook, or has a password (BadInput), before it is opened."""
     file = str(path)
     if not path.is_file():
         raise refuse_file(file, "The file does not exist.", "Check its name.")
     with path.open("rb") as stream:
         start = stream.read(8)
-    if start.startswith(_OLD):
+    if start.startswith(OLD):
         if _ENCRYPTED in path.read_bytes():
             raise refuse_file(file, "The workbook has a password.", "Save it without one.")
         raise refuse_file(file, "The workbook is in the old format of Excel (.xls).", _SAVE)
     if not start.startswith(b"PK"):
         raise refuse_file(file, "The file is not an Excel workbook.", f"{_SAVE} A CSV file is named .csv.")
-    with _told(path), zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if "xl/workbook.xml" not in [member.filename for member in members]:
+    with told(path), zipfile.ZipFile(path) as archive:
+        if "xl/workbook.xml" not in archive.namelist():
             raise refuse_file(file, "The file is not an Excel workbook.", _SAVE)
-        if sum(member.file_size for member in members) > LARGEST_BYTES:
+
+
+def _refuse_large(path: Path) -> None:
+    """Refuse a workbook that would fill the memory."""
+    with told(path), zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST_BYTES:
             rule = f"The workbook unpacks to more than {LARGEST_BYTES // 2**20} MiB."
-            raise refuse_file(file, rule, "Keep the adjustments in a workbook of their own.")
+            raise refuse_file(str(path), rule, "Keep the adjustments in a workbook of their own.")
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """What goes wrong in a damaged workbook, in plain words; the reader of workbooks raises nearly anything."""
     try:
         yield
@@ -132,7 +137,7 @@ def _text(cell: Any) -> str | Problem:
     """The text of a filled cell, or why it is refused."""
     value = cell.value
     if cell.data_type in ("f", "e"):
-        return _no_value(cell)
+        return no_value(cell)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
@@ -146,7 +151,7 @@ def _text(cell: Any) -> str | Problem:
     return Problem(f"{text[:80]}... ({len(text)} characters)", rule, "Shorten it.")
 
 
-def _no_value(cell: Any) -> Problem:
+def no_value(cell: Any) -> Problem:
     """Why a formula or an error is refused."""
     if cell.data_type == "e":
         return Problem(str(cell.value), "The cell shows an error of the spreadsheet.", "Fill in the value.")
