@@ -1,6 +1,7 @@
 """`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run.
 
-`python -m bench interest` measures interest, `python -m bench reconcile` reconciliation.
+`python -m bench interest` measures interest, `python -m bench reconcile` reconciliation, `python -m bench workbook` the
+writing of workbooks.
 """
 
 import tempfile
@@ -15,6 +16,7 @@ from bench.reconcile import reconcile
 from bench.results import report_of
 from bench.rounds import measure
 from bench.shapes import SHAPES
+from bench.workbook import workbook
 
 ORDINARY = [name for name in SHAPES if name != "wide"]
 PEERS = ("decimal", "hledger", "ledger-cli")
@@ -68,6 +70,7 @@ def _present(peers: tuple[str, ...]) -> list[str]:
 
 main.add_command(interest)
 main.add_command(reconcile)
+main.add_command(workbook)
 
 if __name__ == "__main__":
     main()

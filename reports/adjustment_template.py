@@ -13,7 +13,8 @@ from ledger.columns import Column
 from ledger.reconciliation.columns import CAUSES
 from ledger.refusals import LedgerError
 from ledger.statements.adjustments import ADJUSTMENTS, ADJUSTMENTS_REQUIRED, MAPPING, REMARK, SHEET
-from reports.sheets import HEADING, LINE_HEIGHT, LOOK, NOTE
+from reports.cells.bodies import LINE_HEIGHT
+from reports.cells.tables import HEADING, LOOK, NOTE
 
 ENTRY_ROWS = 500
 """Rows prepared for entries, below the headings, the meanings and the example."""

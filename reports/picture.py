@@ -7,30 +7,12 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_ALWAYS = """<?xml version="1.0" encoding="UTF-8"?>
-<oor:items xmlns:oor="http://openoffice.org/2001/registry" xmlns:xs="http://www.w3.org/2001/XMLSchema">
-<item oor:path="/org.openoffice.Office.Calc/Formula/Load"><prop oor:name="OOXMLRecalcMode" oor:op="fuse">\
-<value>0</value></prop></item>
-</oor:items>
-"""
+from reports import libreoffice
 
 
 def convert(book: Path, kind: str, folder: Path) -> Path:
-    """Convert a workbook with LibreOffice, every formula recalculated; gives the new file in `folder`.
-
-    Raises FileNotFoundError when LibreOffice is not installed, RuntimeError when it gives no file.
-    """
-    with TemporaryDirectory() as profile:
-        settings = Path(profile) / "user" / "registrymodifications.xcu"
-        settings.parent.mkdir()
-        settings.write_text(_ALWAYS, encoding="utf-8")
-        program = ["soffice", f"-env:UserInstallation={Path(profile).as_uri()}", "--headless"]
-        arguments = ["--convert-to", kind, "--outdir", str(folder), str(book)]
-        done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
-    result = folder / f"{book.stem}.{kind}"
-    if done.returncode or not result.is_file():
-        raise RuntimeError(f"LibreOffice could not convert {book}: {done.stderr.strip() or done.stdout.strip()}")
-    return result
+    """Convert one workbook, every formula recalculated; as `reports.libreoffice.convert` does with several."""
+    return libreoffice.convert([book], kind, folder)[0]
 
 
 def render(book: Path, sheet: str, picture: Path, page: int = 1, height: int = 0) -> None:
@@ -64,6 +46,9 @@ def _hide_others(text: str, sheet: str) -> str:
     for name in names:
         if name != sheet:
             text = text.replace(f'<sheet name="{name}"', f'<sheet name="{name}" state="hidden"')
+    # Hidden or not, LibreOffice prints a sheet that has a print area.
+    area = rf'<definedName name="_xlnm.Print_Area" localSheetId="(?!{names.index(sheet)}")[^>]*>[^<]*</definedName>'
+    text = re.sub(area, "", text)
     return text.replace("<workbookView ", f'<workbookView activeTab="{names.index(sheet)}" ', 1)
 
 

@@ -1,0 +1,1 @@
+"""How tables get onto sheets: fields, formulas, formats, rows as XML, and the file."""
