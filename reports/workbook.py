@@ -1,36 +1,48 @@
-"""From a replay's folder to the workbook: read the frames, lay out the sheets, write the file in one go."""
+"""From the frames of a run to the workbook: lay out the sheets, then write them in one go."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from xlsxwriter import Workbook  # type: ignore[import-untyped]
 
-from ledger.columns import FRAMES, TIME, Column, schema
-from ledger.interest.columns import INTEREST_FRAMES, INTEREST_ROWS, RATES
-from ledger.money import INTEGER_DIGITS, MONEY, SCALE
-from ledger.reconciliation.columns import RECONCILIATION_FRAMES
+from ledger.interest.columns import INTEREST_ROWS, RATES
+from ledger.progress import Progress, silent
 from ledger.refusals import LedgerError
-from ledger.statements.columns import STATEMENT_FRAMES
-from reports import sheets
-from reports.sheets import Book
-from reports.sheets_about import input_fields, write_about
-from reports.sheets_checks import (
+from reports.cells.fields import Field, Placed, Tables, place, without_number
+from reports.cells.tables import Book, new_book
+from reports.detail import (
+    DETAIL_ROWS,
+    FILES_SCHEMA,
+    FRAMES_BY_SHEET,
+    Beside,
+    Cutter,
+    beside_lines,
+    put_in_place,
+    refuse_foreign,
+    sentences,
+    write_beside,
+)
+from reports.frames import refuse_other_frames, wanted_frames
+from reports.sheets.about import facts, write_about
+from reports.sheets.checks import (
     causes_line,
     check_fields,
+    checks_parts,
     overall,
+    part_totals,
     tie_out_fields,
     tie_out_lines,
     write_checks,
 )
-from reports.sheets_fields import Field, Placed, Tables, place, without_number
-from reports.sheets_interest import InterestParts, interest_parts, write_interest
-from reports.sheets_ledger import in_order, ledger_fields, write_ledger
-from reports.sheets_positions import position_fields, write_positions
-from reports.sheets_reconciliation import ReconciliationParts, break_lines, reconciliation_parts, write_reconciliation
-from reports.sheets_reference import (
+from reports.sheets.history import history_parts, limits_of, write_history
+from reports.sheets.interest import InterestParts, interest_parts, write_interest
+from reports.sheets.ledger import in_order, ledger_fields, write_ledger
+from reports.sheets.manifest import MANIFEST_SHEET, Manifest, manifest_parts, write_manifest
+from reports.sheets.positions import position_fields, write_positions
+from reports.sheets.reconciliation import ReconciliationParts, break_lines, reconciliation_parts, write_reconciliation
+from reports.sheets.reference import (
     WORKBOOK_PARAMETERS,
     glossary,
     glossary_fields,
@@ -39,192 +51,207 @@ from reports.sheets_reference import (
     write_glossary,
     write_parameters,
 )
+from reports.sheets.sign_off import SIGN_OFF_SHEET, Tested, sign_off_fields, write_sign_off
 
 SHEET_ROWS_MAX = 1_048_576
 """Rows a sheet takes, headings included; a longer frame goes on on the next sheet."""
 _TABLE_TOP = 3
 _HEADER_ROWS = 6
-_FIXED_DATE = datetime(2000, 1, 1)
-_ENDINGS = (".parquet", ".csv")
-_MONEY_TEXT = rf"^-?\d{{1,{INTEGER_DIGITS}}}(\.\d{{1,{SCALE}}})?$"
+_PROPERTIES = {
+    "title": "Spot margin ledger",
+    "subject": "Assets, liability and margin of isolated spot-margin positions",
+    "category": "Accounting",
+    "comments": "Written by spot-margin-ledger from the frames of one replay.",
+}
 
 
-def read_frames(directory: Path) -> dict[str, pl.DataFrame]:
-    """The frames a replay wrote to a directory, as Parquet or CSV, with exactly the schemas of FRAMES.
-
-    Those of interest and of a reconciliation are read too if any is there. Amounts in CSV are cast from text.
-    Raises LedgerError when a file is missing, cannot be read or was not written by a replay.
-    """
-    wanted = _wanted(lambda name: any((directory / f"{name}{ending}").is_file() for ending in _ENDINGS))
-    return {name: _read_frame(directory, name, columns) for name, columns in wanted.items()}
-
-
-def write_workbook(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
+def write_workbook(
+    frames: Mapping[str, pl.DataFrame],
+    path: Path,
+    detail_rows: int = DETAIL_ROWS,
+    progress: Progress = silent,
+    before_replacing: Callable[[], None] = lambda: None,
+) -> pl.DataFrame:
     """Write the workbook of a replay; `frames` are those of FRAMES, and of interest or reconciliation all or none.
 
-    The file appears only when it is complete, and the same frames give the same bytes. Raises LedgerError
-    when a frame is not one of a replay or the file cannot be written.
+    Detail of more than `detail_rows` rows goes to Parquet files beside it, of which one row each is returned
+    (`detail.FILES_SCHEMA`). All files appear when they are complete, or none, and the same frames give the same bytes.
+    Once they are, `before_replacing` is called; what it raises leaves everything as it was.
+    Raises LedgerError when a frame is not one of a replay or a file cannot be written.
     """
-    for name, columns in _wanted(lambda name: name in frames).items():
-        if name not in frames or frames[name].schema != schema(columns):
-            raise LedgerError(f"{name}: not the frame of a replay; give the frames that replay returned")
-    if frames["checks"].is_empty():
-        raise LedgerError("checks: empty; a workbook without a check would prove nothing")
+    refuse_other_frames(frames)
     try:
+        refuse_foreign(path)
         # In the same folder, so that the last step is a rename and never a copy.
         with TemporaryDirectory(prefix=".workbook-", dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            _write_draft(frames, draft)
-            draft.replace(path)
+            layout = _laid_out(frames, detail_rows)
+            files = write_beside(layout.beside, Path(folder), path.stem)
+            with new_book(Path(folder) / path.name, progress, **_PROPERTIES) as book:
+                _write_sheets(book, frames, layout, files, detail_rows)
+            before_replacing()
+            put_in_place(Path(folder), path)
+        return files
     except OSError as error:
         raise LedgerError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _wanted(is_there: Callable[[str], bool]) -> dict[str, tuple[Column, ...]]:
-    """The frames a workbook is made of: those of a replay, and each group of others of which one is there."""
-    groups = (INTEREST_FRAMES, {**STATEMENT_FRAMES, **RECONCILIATION_FRAMES})
-    return FRAMES | {name: columns for group in groups if any(map(is_there, group)) for name, columns in group.items()}
+def described(
+    frames: Mapping[str, pl.DataFrame], detail_rows: int = DETAIL_ROWS
+) -> tuple[dict[str, Sequence[Field]], pl.DataFrame]:
+    """The fields of each sheet as a workbook of these frames has them, and its tie-out (`checks.tie_out_lines`)."""
+    layout = _laid_out(frames, detail_rows)
+    totals = beside_lines(layout.beside)
+    files = pl.DataFrame(schema=FILES_SCHEMA)
+    manifest = manifest_parts(frames, layout.in_order, layout.ledger, files, totals)
+    lines = _lines(frames, layout, manifest, totals)
+    return _all_fields(layout, manifest, lines, float(WORKBOOK_PARAMETERS[0]["value"])), lines
 
 
-def parts(name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> list[tuple[Placed, pl.DataFrame]]:
-    """The frame cut into what fits a sheet, and where each part will stand: on `Ledger`, or `Ledger 1`..."""
+def parts(
+    name: str, frame: pl.DataFrame, fields: Sequence[Field], top: int = _TABLE_TOP
+) -> list[tuple[Placed, pl.DataFrame]]:
+    """The frame cut into what fits a sheet, and where each part will stand: on `Ledger`, or `Ledger 1`...
+
+    The first part begins in row `top`.
+    """
     room = SHEET_ROWS_MAX - _HEADER_ROWS
-    cuts = [frame] if frame.height <= room else list(frame.iter_slices(room))
+    first = max(1, room - (top - _TABLE_TOP))
+    cuts = [frame[:first], *(frame[first:].iter_slices(room) if frame.height > first else ())]
     names = [name] if len(cuts) == 1 else [f"{name} {number}" for number in range(1, len(cuts) + 1)]
-    return [(place(n, fields, cut.height, _TABLE_TOP, bands=True), cut) for n, cut in zip(names, cuts, strict=True)]
+    tops = [top, *[_TABLE_TOP] * (len(cuts) - 1)]
+    placed = [place(n, fields, cut.height, t, bands=True) for n, cut, t in zip(names, cuts, tops, strict=True)]
+    return list(zip(placed, cuts, strict=True))
 
 
-def _write_draft(frames: Mapping[str, pl.DataFrame], path: Path) -> None:
-    longest = max(frame.height for name, frame in frames.items() if name != "postings")
-    streaming = longest > sheets.LONG_TABLE_ROWS
-    options = {
-        "constant_memory": streaming,
-        "tmpdir": str(path.parent),
-        "default_format_properties": dict(sheets.LOOK),
-    }
-    workbook = Workbook(str(path), options)
-    workbook.use_zip64()
-    workbook.set_properties(
-        {
-            "title": "Spot margin ledger",
-            "subject": "Assets, liability and margin of isolated spot-margin positions",
-            "category": "Accounting",
-            "comments": "Written by spot-margin-ledger from the frames of one replay.",
-            "created": _FIXED_DATE,
-        }
-    )
-    _write_sheets(Book(workbook, streaming), frames)
-    workbook.close()
+@dataclass(frozen=True)
+class _Layout:
+    """Where the tables of frames will stand; what goes to files beside the workbook is nowhere."""
+
+    positions: Tables
+    history: Tables
+    interest: InterestParts
+    ledger: Tables
+    reconciled: ReconciliationParts
+    beside: tuple[Beside, ...]
+
+    @property
+    def in_order(self) -> Tables:
+        """All tables in the order of their sheets."""
+        return (
+            *self.reconciled.before_positions,
+            *self.positions,
+            *self.history,
+            *self.reconciled.after_positions,
+            *self.interest.all,
+            *self.reconciled.before_ledger,
+            *self.ledger,
+            *self.reconciled.after_ledger,
+        )
+
+    def fields(self) -> dict[str, tuple[Field, ...]]:
+        """The fields of each sheet, for the glossary."""
+        own = (*self.positions, *self.history, *self.interest.all, *self.ledger)
+        tables = [placed for placed, _ in (*self.reconciled.all, *own)]
+        ages = {f"{placed.sheet}, by age": placed.fields for placed, _ in self.reconciled.by_age}
+        return {without_number(placed.sheet): placed.fields for placed in tables} | ages
 
 
-def _write_sheets(book: Book, frames: Mapping[str, pl.DataFrame]) -> None:
+def _laid_out(frames: Mapping[str, pl.DataFrame], detail_rows: int) -> _Layout:
     """Where everything will stand is settled first: the sheets in front point to those behind."""
+    cut = Cutter(parts, detail_rows)
     positions = frames["positions"].sort("position", "episode", maintain_order=True)
-    ledger = in_order(frames["ledger"])
-    position_parts = parts("Positions", positions, position_fields(positions))
-    interest = interest_parts(frames, parts)
-    ledger_parts = parts("Ledger", ledger, ledger_fields())
-    reconciled = reconciliation_parts(frames, ledger_parts, parts)
-    lines = _lines(position_parts, interest, ledger_parts, reconciled)
-    tolerance = float(WORKBOOK_PARAMETERS[0]["value"])
-    in_order_of_book = (
-        *reconciled.before_positions,
-        *position_parts,
-        *reconciled.after_positions,
-        *interest.all,
-        *reconciled.before_ledger,
-        *ledger_parts,
-        *reconciled.after_ledger,
+    ledger = cut("Ledger", in_order(frames["ledger"]), ledger_fields())
+    return _Layout(
+        positions=cut("Positions", positions, position_fields(positions)),
+        history=history_parts(frames, cut),
+        interest=interest_parts(frames, cut),
+        ledger=ledger,
+        reconciled=reconciliation_parts(frames, ledger, cut),
+        beside=tuple(cut.beside),
     )
-    names = [placed.sheet for placed, _ in in_order_of_book]
 
+
+def _write_sheets(
+    book: Book, frames: Mapping[str, pl.DataFrame], layout: _Layout, files: pl.DataFrame, detail_rows: int
+) -> None:
+    """The sheets in their order; `files` (`detail.FILES_SCHEMA`) are beside the workbook."""
+    totals = beside_lines(layout.beside)
+    manifest = manifest_parts(frames, layout.in_order, layout.ledger, files, totals)
+    lines = _lines(frames, layout, manifest, totals)
+    tolerance = float(WORKBOOK_PARAMETERS[0]["value"])
     result = overall(frames["checks"], lines, tolerance)
-    write_about(book, frames, ["Checks", *names, "Parameters", "Glossary"], result)
+    names = [SIGN_OFF_SHEET, "Checks", *dict.fromkeys(placed.sheet for placed, _ in layout.in_order)]
+    about, notes = facts(frames), sentences(files, detail_rows)
+    write_about(book, frames, [*names, "Parameters", MANIFEST_SHEET, "Glossary"], result, notes)
+    write_sign_off(book, about, _tested(frames, layout, manifest, lines, tolerance), result)
     write_checks(book, frames["checks"], lines, tolerance)
-    write_reconciliation(book, reconciled, reconciled.before_positions)
-    for placed, frame in position_parts:
+    write_reconciliation(book, layout.reconciled, layout.reconciled.before_positions)
+    for placed, frame in layout.positions:
         write_positions(book, placed.sheet, frame, placed.fields)
-    write_reconciliation(book, reconciled, reconciled.after_positions)
-    write_interest(book, interest)
-    write_reconciliation(book, reconciled, reconciled.before_ledger)
+    parameters = with_workbook_parameters(frames["parameters"], detail_rows)
+    write_history(book, layout.history, limits_of(parameters))
+    write_reconciliation(book, layout.reconciled, layout.reconciled.after_positions)
+    write_interest(book, layout.interest)
+    write_reconciliation(book, layout.reconciled, layout.reconciled.before_ledger)
     before: Placed | None = None
-    for placed, frame in ledger_parts:
+    for placed, frame in layout.ledger:
         before = write_ledger(book, placed.sheet, frame, placed.fields, before)
-    write_reconciliation(book, reconciled, reconciled.after_ledger)
-    write_parameters(book, with_workbook_parameters(frames["parameters"]))
-    others = [placed for placed, _ in reconciled.all]
-    listed = [*others, position_parts[0][0], *interest.first_of_each(), ledger_parts[0][0]]
+    write_reconciliation(book, layout.reconciled, layout.reconciled.after_ledger)
+    write_parameters(book, parameters)
+    write_manifest(book, manifest)
     also = {"rates (input)": RATES, "interest rows (input)": INTEREST_ROWS} if "interest" in frames else {}
-    write_glossary(book, glossary(_all_fields(listed, lines, tolerance), also))
+    of_frames = wanted_frames(lambda name: name in frames)
+    files_beside = [FRAMES_BY_SHEET[one.part] for one in layout.beside]
+    also |= {f"{name} (file beside)": of_frames[name] for name in files_beside}
+    write_glossary(book, glossary(_all_fields(layout, manifest, lines, tolerance), also))
 
 
-def _lines(positions: Tables, interest: InterestParts, ledger: Tables, reconciled: ReconciliationParts) -> pl.DataFrame:
-    """The lines of the tie-out; where there are causes of differences or parts of breaks, one more ties them."""
-    lines = tie_out_lines([*positions, *interest.all, *ledger, *reconciled.all])
-    more = [causes_line(interest.causes, interest.detail)] if interest.causes else []
-    return pl.concat([lines, *more, *break_lines(reconciled)])
+def _lines(
+    frames: Mapping[str, pl.DataFrame], layout: _Layout, manifest: Manifest, totals: pl.DataFrame
+) -> pl.DataFrame:
+    """The lines of the tie-out: of every sheet, of all parts of one together, of files beside, and of what must agree.
+
+    Where there are causes of differences or parts of breaks, one more ties them.
+    """
+    lines = tie_out_lines([*layout.in_order, *manifest.tied])
+    interest = layout.interest
+    beside = [one.frame for one in layout.beside if one.part == "Interest"]
+    charges = [*(frame for _, frame in interest.detail), *beside]
+    more = [causes_line(interest.causes, charges)] if interest.causes else []
+    return pl.concat([lines, part_totals(lines), manifest.linked(totals), *more, *break_lines(layout.reconciled)])
 
 
-def _all_fields(listed: Sequence[Placed], lines: pl.DataFrame, tolerance: float) -> dict[str, Sequence[Field]]:
+def _tested(
+    frames: Mapping[str, pl.DataFrame], layout: _Layout, manifest: Manifest, lines: pl.DataFrame, tolerance: float
+) -> Tested:
+    """The tables that say whether something is right, for the sign-off."""
+    checks, tie_out = checks_parts(frames["checks"], lines, tolerance)
+    return Tested(
+        checks=((checks, frames["checks"]),),
+        tie_out=((tie_out, lines),),
+        lead=layout.reconciled.lead,
+        roll=layout.reconciled.roll,
+        positions=layout.positions,
+        interest=layout.interest.detail,
+        breaks=layout.reconciled.breaks,
+        earlier=layout.reconciled.earlier,
+        certificate=layout.reconciled.certificate,
+        ledger=layout.ledger,
+        manifest=manifest.results,
+        has_breaks="breaks" in frames,
+        beside=tuple(one.part for one in layout.beside),
+    )
+
+
+def _all_fields(
+    layout: _Layout, manifest: Manifest, lines: pl.DataFrame, tolerance: float
+) -> dict[str, Sequence[Field]]:
     return {
-        "About, inputs": input_fields(),
+        SIGN_OFF_SHEET: sign_off_fields(),
         "Checks": check_fields(),
         "Checks, tie-out": tie_out_fields(lines, tolerance),
-        **{without_number(placed.sheet): placed.fields for placed in listed},
+        **layout.fields(),
         "Parameters": parameter_fields(),
+        **{f"{MANIFEST_SHEET}, {one.name}": one.placed.fields for one in manifest.sections},
         "Glossary": glossary_fields(),
     }
-
-
-def _read_frame(directory: Path, name: str, columns: tuple[Column, ...]) -> pl.DataFrame:
-    readers: dict[str, Callable[[Path, tuple[Column, ...]], pl.DataFrame]] = {
-        ".parquet": lambda path, _: pl.read_parquet(path),
-        ".csv": _read_csv,
-    }
-    for ending, read in readers.items():
-        path = directory / f"{name}{ending}"
-        if path.is_file():
-            try:
-                frame = read(path, columns)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise LedgerError(f"{path}: cannot be read as what a replay writes ({_first_line(error)})") from error
-            if frame.schema != schema(columns):
-                raise LedgerError(f"{path}: {_difference(frame.schema, columns)}; run replay again")
-            return frame
-    raise LedgerError(f"{directory / name}.parquet (or .csv): missing; give the folder that replay wrote with --out")
-
-
-def _read_csv(path: Path, columns: tuple[Column, ...]) -> pl.DataFrame:
-    frame = pl.read_csv(path, infer_schema=False)
-    if frame.columns != [column.name for column in columns]:
-        return frame
-    return frame.select(_from_text(column) for column in columns)
-
-
-def _from_text(column: Column) -> pl.Expr:
-    """A CSV column in its own type; raises a Polars error at a value that is not of that type."""
-    text = pl.col(column.name)
-    if column.dtype == MONEY:
-        # More digits than the type has would be rounded without a word: such text is no amount of ours.
-        return pl.when(text.str.contains(_MONEY_TEXT)).then(text).otherwise(text + "?").cast(MONEY)
-    if column.dtype == TIME:
-        return text.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
-    if column.dtype == pl.Boolean:
-        return text.replace_strict({"true": True, "false": False}, return_dtype=pl.Boolean)
-    return text.cast(column.dtype)
-
-
-def _difference(found: pl.Schema, columns: tuple[Column, ...]) -> str:
-    expected = schema(columns)
-    missing = [name for name in expected if name not in found]
-    if missing:
-        return f"column {missing[0]} is missing"
-    for name, dtype in expected.items():
-        if found[name] != dtype:
-            return f"column {name} is {found[name]}, not {dtype}"
-    strange = [name for name in found if name not in expected]
-    return f"column {strange[0]} is not one of a replay" if strange else "the columns are in another order"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

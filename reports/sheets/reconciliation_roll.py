@@ -1,15 +1,17 @@
 """The sheet Roll-forward: opening, changes and closing of each balance, tied to the last rows of the ledger."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from ledger.reconciliation.columns import ROLL_FORWARD
-from reports.sheets import Book, mark_results
-from reports.sheets_checks import HERE, TOLERANCE
-from reports.sheets_fields import Field, Placed, Tables
-from reports.sheets_reconciliation_fields import EXACT_GROUP, grouped, in_row, live, write_sheet
-from reports.sheets_reference import WORKBOOK_PARAMETERS
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed, Tables
+from reports.cells.tables import Book, mark_results
+from reports.sheets.checks import HERE, TOLERANCE
+from reports.sheets.reconciliation_fields import EXACT_GROUP, grouped, in_row, live
+from reports.sheets.reference import WORKBOOK_PARAMETERS
 
 ROLL_SHEET = "Roll-forward"
 _FLOWS = (
@@ -48,16 +50,18 @@ def beside_ledger(frame: pl.DataFrame, ledger: Tables) -> pl.DataFrame:
 
 
 def roll_fields(rows: pl.DataFrame, linked: bool = True) -> tuple[Field, ...]:
-    """The fields of the sheet for the rows `beside_ledger`; `linked` says whether one sheet takes them all."""
+    """The fields of the sheet for the rows `beside_ledger`.
+
+    The ledger's closings are links, each row its own; if not `linked` they are values: where several sheets are needed,
+    or the ledger is in a file beside the workbook.
+    """
     fields = grouped(ROLL_FORWARD, _GROUPS, beside=("closing",))
     cell = in_row(fields)
     # One after another, not SUM: so a spreadsheet takes what is left beyond its digits for the zero that it is.
     formulas = {"closing": ("+".join(cell[name] for name in _FLOWS), "+".join(_FLOWS))}
     fields = live(fields, formulas, closing=_FLOWS)
-    if not linked:
-        return tuple(fields)
     behind = next(n for n, one in enumerate(fields) if one.group == EXACT_GROUP)
-    fields.insert(behind, _link(rows))
+    fields.insert(behind, _link(rows) if linked else replace(_link(rows), formulas=(), said="recorded, not a link"))
     return (*fields[: behind + 1], _tied(fields), *fields[behind + 1 :])
 
 

@@ -8,7 +8,9 @@ import polars as pl
 
 from ledger.columns import Column
 from ledger.money import MONEY
-from reports.sheets import (
+from reports.cells.bodies import ENTRY_LINE
+from reports.cells.fields import ENTRY, LONG_ENTRY, Field, exact, field, iso_time, letter
+from reports.cells.tables import (
     AGREES,
     DIFFERS,
     FOLLOWS,
@@ -16,22 +18,15 @@ from reports.sheets import (
     NUMBER_FORMATS,
     WIDTHS,
     Book,
-    fit_columns,
-    print_by_group,
-    write_table,
 )
-from reports.sheets_fields import Field, Placed, exact, field, iso_time, letter
 
 LIVE_WORK_MAX = 10_000_000
 """Rows that look up times rows looked through, up to which a sum is live: above it a spreadsheet would stand still."""
 EXACT_GROUP = "Exact amounts"
-ENTRY = "entry"
-"""Kind of the cells that a reviewer types in: open to entries on a protected sheet, and framed so that it shows."""
 DECIMALS_MAX = 16
 """Of parts of differences: exchanges book interest with 16 decimals, so breaks begin there."""
 LIVE_DECIMALS_MAX = 12
 """Of live differences: a spreadsheet's numbers have but noise behind it; the exact text stands beside them."""
-_HEADER_ROW = 6
 _TEXTS_MAX = 1_500
 """Characters of a wrapped text that a row can show: a spreadsheet's row is at most 409 points high."""
 
@@ -39,11 +34,17 @@ GOOD: dict[str, Any] = AGREES
 OPEN: dict[str, Any] = FOLLOWS
 BAD: dict[str, Any] = DIFFERS
 """Colours of what agrees, of what is only noted, and of what does not agree."""
+DAYS = "days"
+"""Kind of the cells that say how long something was open."""
 
-NUMBER_FORMATS[ENTRY] = "@"
-WIDTHS[ENTRY] = 24
+NUMBER_FORMATS[DAYS] = "#,##0.0"
+WIDTHS[DAYS] = 9
+NUMBER_FORMATS[ENTRY] = NUMBER_FORMATS[LONG_ENTRY] = "@"
+WIDTHS[ENTRY], WIDTHS[LONG_ENTRY] = ENTRY_LINE + 1, WIDTHS["prose"]
 TO_FILL_IN: dict[str, Any] = {"bg_color": "#FFFBEA", "border_color": "#BF9000"}
-KINDS_LOOK[ENTRY] = {"align": "left", "indent": 1, "text_wrap": True, "locked": False, "border": 1, **TO_FILL_IN}
+# open to entries on a protected sheet, and framed so that it shows
+_FILLED_IN = {"align": "left", "indent": 1, "text_wrap": True, "locked": False, "border": 1, **TO_FILL_IN}
+KINDS_LOOK[ENTRY] = KINDS_LOOK[LONG_ENTRY] = _FILLED_IN
 
 
 def grouped(columns: Sequence[Column], groups: Mapping[str, Sequence[str]], beside: Sequence[str] = ()) -> list[Field]:
@@ -80,8 +81,9 @@ def live(fields: Sequence[Field], formulas: Mapping[str, tuple[str, str]], **mad
 
 
 def in_row(fields: Sequence[Field]) -> dict[str, str]:
-    """Where each column's cell of a row is, by the column's name, with `{row}` for the row."""
-    return {one.name: letter(fields, one.heading) + "{row}" for one in fields if one.kind != "exact" and one.name}
+    """Where each column's cell of a row is, by the column's name, with `{row}` for the row; its text is not meant."""
+    cells = [one for one in fields if one.kind != "exact" and one.name and not one.heading.endswith("(ISO)")]
+    return {one.name: letter(fields, one.heading) + "{row}" for one in cells}
 
 
 def difference_formula(fields: Sequence[Field], frame: pl.DataFrame) -> dict[str, tuple[str, str]]:
@@ -105,45 +107,11 @@ def difference_formula(fields: Sequence[Field], frame: pl.DataFrame) -> dict[str
     return {}
 
 
-def write_sheet(
-    book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field], *, note: str, repeated: int
-) -> tuple[Placed, Any]:
-    """Write a frame of at most a sheet's rows as a sheet of its own: title, note, groups, table, print set-up."""
-    sheet = book.sheet(name)
-    widths = fit_headings(sheet, fields, fit_columns(sheet, fields, frame))
-    book.title(sheet, name, note, note_column=repeated)
-    placed = write_table(book, sheet, table_name(name), fields, frame, top=3, bands=True)
-    sheet.freeze_panes(_HEADER_ROW, repeated)
-    print_by_group(sheet, fields, widths, repeated=repeated, header=_HEADER_ROW)
-    return placed, sheet
-
-
-def fit_headings(sheet: Any, fields: Sequence[Field], widths: Sequence[float]) -> list[float]:
-    """Widen columns whose heading would need a third line, which the row of headings does not have."""
-    fitting = [max(width, _two_lines(one.heading)) for one, width in zip(fields, widths, strict=True)]
-    for column, (width, fitted) in enumerate(zip(widths, fitting, strict=True)):
-        if fitted > width:
-            sheet.set_column(column, column, fitted)
-    return fitting
-
-
-def table_name(sheet: str) -> str:
-    """The name of a sheet's table: a name takes no blanks and hyphens."""
-    return sheet.replace(" ", "_").replace("-", "_")
-
-
 def mark_words(book: Book, sheet: Any, cells: str, words: Mapping[str, dict[str, Any]]) -> None:
     """Colour the cells that say one of the words; the words say it all the same."""
     for word, look in words.items():
         style = book.workbook.add_format(look)
         sheet.conditional_format(cells, {"type": "cell", "criteria": "==", "value": f'"{word}"', "format": style})
-
-
-def _two_lines(heading: str) -> float:
-    """The width that takes the heading on two lines."""
-    words = heading.split()
-    halves = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(len(words))]
-    return 3.0 + min(max(len(upper), len(lower)) for upper, lower in halves)
 
 
 def _cut(text: pl.Expr) -> pl.Expr:

@@ -1,25 +1,23 @@
-"""The sheet Breaks by cause: a chart of how often each cause is named, and the counts below it that it shows."""
-
-from typing import Any
+"""The sheet Breaks by cause: charts of how often each cause is named and how old breaks are, and the counts below."""
 
 import polars as pl
 
 from ledger.reconciliation.columns import CAUSES, CERTAINTY
-from reports.sheets import Book, fit_columns, write_table
-from reports.sheets_checks import HERE
-from reports.sheets_fields import Field, Placed, Tables
-from reports.sheets_reconciliation_fields import table_name
+from reports.cells.by_group import table_name
+from reports.cells.fields import Field, Placed, Tables
+from reports.cells.tables import Book, fit_columns, write_table
+from reports.charts.bars import ROW_PIXELS, Bars, draw_bars, height_of
+from reports.sheets.checks import HERE
+from reports.sheets.reconciliation_ages import BY_AGE, age_bars
 
 BY_CAUSE = "Breaks by cause"
-_ROW_PIXELS = 20
-_WIDTH = 900
-_FONT = {"name": "Arial", "size": 9, "bold": False}
-_TITLE_FONT = {"name": "Arial", "size": 12, "bold": True}
-_GRID = {"visible": True, "line": {"color": "#D9D9D9", "width": 0.5}}
+_WIDTH, _AGES_WIDTH, _APART = 640, 470, 14
+"""Pixels of the two charts, side by side, and between them."""
 _INK = {"proved": "#1F3864", "fits": "#8EA9DB", "guessed": "#F8CBAD", "ambiguous": "#FFE699", "unexplained": "#FFFFFF"}
 """From dark to light, so that they differ in print too."""
-_BARE = {"major_tick_mark": "none", "minor_tick_mark": "none", "line": {"color": "#D9D9D9"}}
-_STEPS = 8
+_AGES_MIN = 5
+"""Bars for which both charts have room: there are four bands of age."""
+_ABOUT_AGES = "Breaks by age, live from the sheet Breaks: settled is what reviewers accepted or corrected"
 _REST = "unexplained"
 _MEANINGS = {
     "proved": "Parts of which the exchange's rows show the cause.",
@@ -77,49 +75,33 @@ def _count(parts: Placed, *criteria: tuple[str, str]) -> str:
 
 
 def top_row(causes: int) -> int:
-    """The row (from 1) where the table begins: below the chart of so many causes."""
-    return 4 - -_height(causes) // _ROW_PIXELS
+    """The row (from 1) where the table begins: below the charts of so many causes, and of ages."""
+    return 4 - -_height(causes) // ROW_PIXELS
 
 
-def write_by_cause(book: Book, frame: pl.DataFrame, placed: Placed) -> Placed:
-    """Write the sheet: the chart, and the counts at `placed`."""
+def write_by_cause(book: Book, frame: pl.DataFrame, placed: Placed, ages: Tables = ()) -> Placed:
+    """Write the sheet: the charts, the counts by cause at `placed`, and those by age at `ages`."""
     sheet = book.sheet(BY_CAUSE)
     fit_columns(sheet, placed.fields, frame)
     book.title(sheet, BY_CAUSE, _NOTE)
-    _draw(book, sheet, placed, frame["parts"].max())
+    height = _height(frame.height)
+    draw_bars(book, sheet, placed, _bars(frame, height), left=4)
     table = write_table(book, sheet, table_name(BY_CAUSE), placed.fields, frame, top=placed.first - 1)
+    for counted, counts in ages:
+        draw_bars(book, sheet, counted, age_bars(counts, _AGES_WIDTH, height), left=4 + _WIDTH + _APART)
+        book.text(sheet, counted.first - 4, 0, _ABOUT_AGES, bold=True, font_size=12)
+        write_table(book, sheet, table_name(BY_AGE), counted.fields, counts, top=counted.first - 1)
     sheet.fit_to_pages(1, 0)
     return table
 
 
-def _draw(book: Book, sheet: Any, counts: Placed, most: Any) -> None:
-    """Bars side on, the most frequent cause on top, each cut by how sure the cause is."""
-    chart = book.workbook.add_chart({"type": "bar", "subtype": "stacked"})
-    for word in CERTAINTY:
-        ink = "#FFFFFF" if word == "proved" else "#000000"
-        chart.add_series(
-            {
-                "name": word,
-                "categories": f"={counts.range('Cause')}",
-                "values": f"={counts.range(word.capitalize())}",
-                # A label for what there is: the third part of the format, for zero, is empty.
-                "data_labels": {"value": True, "num_format": "#,##0;;", "font": {**_FONT, "color": ink}},
-                "fill": {"color": _INK[word]},
-                "border": {"color": "#1F3864", "width": 0.75},
-                "gap": 50,
-            }
-        )
-    chart.set_title({"name": "Breaks by cause", "overlay": False, "name_font": _TITLE_FONT})
-    chart.set_y_axis({**_BARE, "reverse": True, "num_font": _FONT, "major_gridlines": {"visible": False}})
-    axis = {"name": "Parts of breaks", "name_font": _FONT, "num_font": _FONT, "num_format": "#,##0", "min": 0}
-    chart.set_x_axis(
-        {**axis, "major_gridlines": _GRID, "label_position": "high", **_BARE, "major_unit": -(-most // _STEPS)}
-    )
-    chart.set_legend({"position": "bottom", "font": _FONT})
-    chart.set_size({"width": _WIDTH, "height": _height(counts.last - counts.first + 1)})
+def _bars(counts: pl.DataFrame, height: int) -> Bars:
+    """The most frequent cause on top, each cut by how sure it is."""
+    series = {word.capitalize(): _INK[word] for word in CERTAINTY}
     said = "Number of parts of breaks by cause, cut by how sure it is; the table below has the figures."
-    sheet.insert_chart(2, 0, chart, {"x_offset": 4, "object_position": 3, "description": said})
+    most: int = counts.select(pl.col("parts").max()).item()
+    return Bars(BY_CAUSE, "Cause", series, most, "Parts of breaks", said, _WIDTH, height)
 
 
 def _height(causes: int) -> int:
-    return 150 + 30 * causes
+    return height_of(max(causes, _AGES_MIN))

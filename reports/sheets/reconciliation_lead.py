@@ -5,21 +5,20 @@ from dataclasses import replace
 import polars as pl
 
 from ledger.reconciliation.columns import LEAD
-from reports.sheets import Book, fit_columns, write_table
-from reports.sheets_checks import HERE
-from reports.sheets_fields import Field, Placed
-from reports.sheets_reconciliation_fields import (
+from reports.cells.by_group import table_name
+from reports.cells.fields import Field, Placed
+from reports.cells.tables import Book, fit_columns, write_table
+from reports.sheets.checks import HERE
+from reports.sheets.reconciliation_fields import (
     BAD,
     GOOD,
     LIVE_DECIMALS_MAX,
     LIVE_WORK_MAX,
     OPEN,
-    fit_headings,
     grouped,
     in_row,
     live,
     mark_words,
-    table_name,
 )
 
 LEAD_SHEET = "Lead"
@@ -63,16 +62,17 @@ def _outcome() -> Field:
 
 
 def write_lead(book: Book, name: str, frame: pl.DataFrame, fields: tuple[Field, ...]) -> Placed:
-    """Write a sheet of the lead; on one that holds it all, totals by class and currency stand below the lines."""
+    """Write a sheet of the lead; below the lines of several accounts, if it holds them all, stand their totals."""
     sheet = book.sheet(name)
-    fit_headings(sheet, fields, fit_columns(sheet, fields, frame))
+    fit_columns(sheet, fields, frame)
     longest: int = frame.select(pl.col("account").str.len_chars().max().fill_null(0)).item()
     sheet.set_column(0, 0, max(len(_ALL_ACCOUNTS) + 4, min(60, longest + 4)))
     book.title(sheet, LEAD_SHEET, _ABOUT_LEAD)
     placed = write_table(book, sheet, table_name(name), fields, frame, top=3, bands=True)
     tables = [placed]
     totals = _totals(frame)
-    if name == LEAD_SHEET and 0 < totals.height * frame.height <= LIVE_WORK_MAX:
+    has_several = frame["account"].n_unique() > 1
+    if name == LEAD_SHEET and has_several and 0 < totals.height * frame.height <= LIVE_WORK_MAX:
         top = placed.last + 4
         note = "Totals by class and currency, live: the lines above that the exchange states."
         book.text(sheet, top - 2, 0, note, bold=True, font_size=12)

@@ -8,9 +8,10 @@ import polars as pl
 from ledger.columns import LEDGER, Column
 from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS
 from ledger.statements.columns import CERTIFICATE, STATEMENTS, SUMS
-from reports.sheets import Book
-from reports.sheets_fields import Field, Placed
-from reports.sheets_reconciliation_fields import BAD, GOOD, OPEN, grouped, mark_words, prose, write_sheet
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed
+from reports.cells.tables import Book
+from reports.sheets.reconciliation_fields import BAD, GOOD, OPEN, grouped, mark_words, prose
 
 CERTIFICATE_SHEET, SUMS_SHEET = "Certificate", "Control totals"
 ADJUSTMENTS_SHEET, UNCLASSIFIED_SHEET = "Adjustments", "Unclassified"
@@ -56,10 +57,11 @@ _ABOUT = {
 }
 
 
-def certificate_fields(_: pl.DataFrame) -> tuple[Field, ...]:
-    """The fields of the sheet Certificate."""
+def certificate_fields(frame: pl.DataFrame) -> tuple[Field, ...]:
+    """The fields of the sheet Certificate; without the largest difference where no control has one."""
     fields = prose(grouped(CERTIFICATE, _CERTIFICATE_GROUPS, beside=("largest_difference",)), ["finding"])
-    return tuple(_named_file(one) for one in fields)
+    nothing = frame["largest_difference"].is_null().all()
+    return tuple(_named_file(one) for one in fields if not (nothing and one.name == "largest_difference"))
 
 
 def write_certificate(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:

@@ -1,18 +1,19 @@
-"""The About sheet: what the workbook is, its period and result, how to read it, inputs, where things are."""
+"""The About sheet: what the workbook is, its period and result, how to read it, where things are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from ledger.columns import INPUTS
-from reports.sheets import AGREES, DIFFERS, EXACT, FOLLOWS, LIVE, Book, fit_columns, mark_results, write_table
-from reports.sheets_checks import MASTER
-from reports.sheets_fields import Field, Placed, field, iso_time, without_number
-from reports.sheets_reconciliation import COLOURS as RECONCILIATION_COLOURS
-from reports.sheets_reconciliation import DESCRIPTIONS
+from reports.cells.fields import without_number
+from reports.cells.tables import AGREES, DIFFERS, EXACT, FOLLOWS, LIVE, Book, mark_results
+from reports.sheets.checks import MASTER
+from reports.sheets.manifest import MANIFEST_SHEET
+from reports.sheets.reconciliation import COLOURS as RECONCILIATION_COLOURS
+from reports.sheets.reconciliation import DESCRIPTIONS
+from reports.sheets.sign_off import SIGN_OFF_SHEET
 
-_FILE_WIDTH_MAX = 50
+_WIDTHS = (26, 14, 104)
 _PURPOSE = "Assets, liability and margin of each isolated spot-margin position, event by event, to file and row."
 _HOW_TO_READ = (
     "Begin with Checks: every line must say OK. Positions has one row per life of a position; Ledger shows"
@@ -20,7 +21,7 @@ _HOW_TO_READ = (
     " came to be.",
     "Numbers have the 15 digits of a spreadsheet. The amounts that count are the exact ones, as text, to"
     " the last digit.",
-    "Formulas are live. They use only + - * /, IF, AND, OR, MAX, MIN, ABS, {sums}.",
+    "Formulas are live. They use only + - * / &, IF, AND, OR, MAX, MIN, ABS, ROUND, SUM, SUMIFS, COUNTIFS.",
     "All times are UTC. A currency is that of the column's unit: base and quote as in the instrument,"
     " margin currency"
     " as in the position's name.",
@@ -44,44 +45,37 @@ _INTEREST_COLOURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("differs", "any other charge that was not as computed: orange, and says how", DIFFERS),
 )
 SHEETS = {
+    SIGN_OFF_SHEET: "What the workbook says in a few lines; conclusion, names and dates to fill in.",
     "Checks": "The engine's checks, the tie-out of this workbook to the engine, one result over all.",
     "Positions": "Old and new display side by side, balances, measures at the mark price.",
+    "Over time": "Charts and figures: liability and margin ratio of each life of a position over time.",
     "Interest per day": "Charts and sums: interest computed and charged, by currency and day.",
     "Interest causes": "Why what was charged differs from what was computed, with the amount of each cause.",
     "Interest roll-forward": "Opening, flows and closing of each liability; the interest that belongs to the period.",
     "Interest": "Every charge of interest: computed, charged, the difference and its cause.",
     "Ledger": "Opening, change and closing of every balance for every part of an event.",
     "Parameters": "Policies of the run and every constant a formula reads.",
+    MANIFEST_SHEET: "Input files with hashes and control sums, held against the ledger; rows of every sheet.",
     "Glossary": "Meaning, unit, formula and source of every column.",
     **DESCRIPTIONS,
 }
 
 
-def input_fields() -> tuple[Field, ...]:
-    """The fields of the inputs; times stand as dates and as text."""
-    fields: list[Field] = []
-    for column in INPUTS:
-        fields += [field(column), iso_time(column)] if column.unit == "UTC" else [field(column)]
-    order = ("File", "Input", "Bytes", "Rows", "SHA-256")
-    named = {one.heading: one for one in fields}
-    return (*(named.pop(heading) for heading in order), *named.values())
+def write_about(
+    book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str], result: str, beside: list[str]
+) -> None:
+    """Write the sheet, which prints on one page.
 
-
-def write_about(book: Book, frames: Mapping[str, pl.DataFrame], sheets: list[str], result: str) -> Placed:
-    """Write the sheet; `sheets` names the others in their order, `result` is the master cell's value."""
-    sheet = book.sheet("About")
-    inputs = frames["inputs"]
-    fields = input_fields()
-    widths = fit_columns(sheet, fields, inputs, widest=70)
-    sheet.set_column(0, 0, min(max(widths[0], 26), _FILE_WIDTH_MAX))
+    `sheets` names the others in their order, `result` is the master cell's value, `beside` says what is in files.
+    """
+    sheet = book.sheet("About", landscape=False)
+    for column, width in enumerate(_WIDTHS):
+        sheet.set_column(column, column, width)
     book.title(sheet, "Spot margin ledger", _PURPOSE)
-    row = _write_facts(book, sheet, frames, result, 3)
+    row = _write_facts(book, sheet, facts(frames), beside, result, 3)
     row = _write_index(book, sheet, sheets, row + 1)
-    row = _write_reading(book, sheet, row + 1, "interest" in frames, bool(DESCRIPTIONS.keys() & sheets))
-    book.text(sheet, row + 1, 0, "Inputs", bold=True, font_size=12)
-    placed = write_table(book, sheet, "Inputs", fields, inputs, top=row + 3)
-    sheet.fit_to_pages(1, 0)
-    return placed
+    _write_reading(book, sheet, row + 1, "interest" in frames, bool(DESCRIPTIONS.keys() & sheets))
+    sheet.fit_to_pages(1, 1)
 
 
 def facts(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
@@ -97,11 +91,11 @@ def facts(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
         "Period": f"{first} to {last}" if first else "no events",
         "As at": as_at,
         "Time zone": "UTC",
-        "Positions": f"{names} positions, {lives} lives (episodes), {still_open} open",
-        "Ledger": f"{frames['ledger'].height} rows from {frames['inputs'].height} input files",
+        "Positions and lives": f"{names:,} positions, {lives:,} lives (episodes), {still_open:,} open",
+        "Rows of the ledger": f"{frames['ledger'].height:,}, from {frames['inputs'].height:,} files: see Manifest",
     }
     if "interest" in frames:
-        found["Interest"] = _interest_fact(frames["interest"])
+        found["Charges of interest"] = _interest_fact(frames["interest"])
     return found
 
 
@@ -112,15 +106,15 @@ def _interest_fact(interest: pl.DataFrame) -> str:
     return f"{interest.height} charges of {interest['position'].n_unique()} positions; {result}"
 
 
-def _write_facts(book: Book, sheet: Any, frames: Mapping[str, pl.DataFrame], result: str, top: int) -> int:
+def _write_facts(book: Book, sheet: Any, lines: Mapping[str, str], beside: list[str], result: str, top: int) -> int:
     book.text(sheet, top, 0, "Result of all checks", bold=True)
-    sheet.write_formula(top, 1, f"={MASTER}", book.style(bold=True, border=1, align="left", **LIVE), result)
+    sheet.write_formula(top, 1, f"={MASTER}", book.style(bold=True, border=1, align="center", **LIVE), result)
     mark_results(book, sheet, f"$B${top + 1}")
-    lines = facts(frames)
-    for row, (label, text) in enumerate(lines.items(), top + 1):
+    every = [*lines.items(), *(("Not on a sheet", text) for text in beside)]
+    for row, (label, text) in enumerate(every, top + 1):
         book.text(sheet, row, 0, label, bold=True)
         book.text(sheet, row, 1, text)
-    return top + 1 + len(lines)
+    return top + 1 + len(every)
 
 
 def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
@@ -132,18 +126,15 @@ def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
     return top + 1 + len(sheets)
 
 
-def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool, is_reconciled: bool) -> int:
-    sums = "SUM, SUMIFS and COUNTIFS" if is_reconciled else "SUM and COUNTIFS"
-    sums = "ROUND, SUM, SUMIFS and COUNTIFS" if has_interest else sums
+def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool, is_reconciled: bool) -> None:
     colours = (*_COLOURS, *(_INTEREST_COLOURS if has_interest else ()))
     colours = (*colours, *(RECONCILIATION_COLOURS if is_reconciled else ()))
     book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
     sentences = (*_HOW_TO_READ[:1], *(_HOW_TO_READ_BREAKS if is_reconciled else ()), *_HOW_TO_READ[1:])
     for row, text in enumerate(sentences, top + 1):
-        book.text(sheet, row, 0, text.format(sums=sums))
+        book.text(sheet, row, 0, text)
     top += len(sentences) + 2
     book.text(sheet, top, 0, "Colours", bold=True, font_size=12)
     for row, (sample, meaning, look) in enumerate(colours, top + 1):
-        book.text(sheet, row, 0, sample, border=1, **look)
-        book.text(sheet, row, 1, meaning)
-    return top + 1 + len(colours)
+        book.text(sheet, row, 0, sample, **{"border": 1, "border_color": "#D9D9D9", **look})
+        book.text(sheet, row, 1, meaning, indent=1)

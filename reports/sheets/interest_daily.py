@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import polars as pl
 
-from ledger.columns import TIME, Column
+from ledger.columns import Column
+from ledger.interest.columns import INTEREST_DAILY
 from ledger.money import MONEY
-from reports.charts import CHART_ROWS, draw_days
-from reports.sheets import Book, fit_columns, write_table
-from reports.sheets_fields import Field, Placed, exact, field, letter
+from reports.cells.fields import Field, Placed, exact, field, letter
+from reports.cells.tables import Book, fit_columns, write_table
+from reports.charts.per_day import CHART_ROWS, draw_days
 
 PER_DAY = "Interest per day"
 CHARTS_MAX = 12
@@ -18,46 +19,25 @@ ROWS_MAX = 100_000
 """Longer daily sums (of hundreds of currencies) are left out: the sheet is there to be looked at."""
 LIVE_WORK_MAX = 10_000_000
 """Charges times days up to which the sums are live; above it a spreadsheet would stand still at every change."""
-_HERE = "this workbook"
-_AMOUNTS = (
-    Column("computed", MONEY, "currency", "Interest by the policy, of all charges of the day.", _HERE),
-    Column("charged", MONEY, "currency", "Interest charged on the day; empty where nothing is compared.", _HERE),
-    Column("difference", MONEY, "currency", "Sum of the day's differences; empty where nothing is compared.", _HERE),
-)
-_DAYS = (
-    Column("currency", pl.String, "", "Currency owed, in which interest is charged.", _HERE),
-    Column("day", TIME, "UTC", "Day of the charges; a charge at midnight belongs to the day that begins.", _HERE),
-    Column("charges", pl.UInt32, "charges", "Charges of the day, of all positions.", _HERE),
-    *_AMOUNTS,
-)
 _MADE_OF = {"difference": ("charged", "computed")}
 _SUMMED = "sum, not live"
 _LIVE_NOTE = "Sums of the sheet Interest by currency and day, live."
 _NOT_LIVE_NOTE = "Sums by currency and day, as values: the charges are too many for live sums."
 
 
-def daily_sums(interest: pl.DataFrame) -> pl.DataFrame:
-    """One row per currency and day with charges, in that order: the columns of `_DAYS`."""
-    compared = pl.col("charged").is_not_null().any()
-    found = interest.group_by("currency", day=pl.col("time").dt.truncate("1d")).agg(
-        pl.len().cast(pl.UInt32).alias("charges"),
-        pl.col("computed").sum(),
-        *(pl.when(compared).then(pl.col(name).sum()).alias(name) for name in ("charged", "difference")),
-    )
-    return found.select(column.name for column in _DAYS).sort("currency", "day")
-
-
 def daily_fields(detail: Sequence[Placed], rows: int) -> tuple[Field, ...]:
     """The fields for `rows` daily sums of the charges that stand at `detail`.
 
-    The sums are live unless the charges stand on several sheets or are too many.
+    The sums are live unless the charges stand on several sheets, or on none, or are too many.
     """
-    charges = detail[0].last - detail[0].first + 1
+    charges = sum(placed.last - placed.first + 1 for placed in detail)
     is_live = len(detail) == 1 and charges * rows <= LIVE_WORK_MAX
-    fields = [_shown(column).in_group("Interest of the day" if column in _AMOUNTS else "Day") for column in _DAYS]
+    fields = [
+        _shown(column).in_group("Interest of the day" if column.dtype == MONEY else "Day") for column in INTEREST_DAILY
+    ]
     if not is_live:
         fields = [replace(one, said=_SUMMED) if one.kind in ("count", "amount") else one for one in fields]
-    fields += [exact(column).in_group("Exact amounts") for column in _AMOUNTS]
+    fields += [exact(column).in_group("Exact amounts") for column in INTEREST_DAILY if column.dtype == MONEY]
     if not is_live:
         return tuple(fields)
     formulas = _formulas(detail[0], letter(fields, "Currency"), letter(fields, "Day"))
@@ -95,8 +75,9 @@ def write_daily(book: Book, frame: pl.DataFrame, placed: Placed) -> Placed:
         is_compared = own["charged"].count() > 0
         in_a_row = bool((own["day"].diff() == timedelta(days=1)).any())
         series = ("Computed", "Charged") if is_compared else ("Computed",)
-        draw_days(book, sheet, days, currency, series=series, in_a_row=in_a_row, place=number, of=len(names))
+        draw_days(book, sheet, days, own, currency, series=series, in_a_row=in_a_row, place=number, of=len(names))
     sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(placed.first - 5, placed.first - 2)
     return table
 
 

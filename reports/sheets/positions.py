@@ -8,21 +8,16 @@ import polars as pl
 
 from ledger.columns import MARKS, POSITIONS, Column
 from ledger.money import MONEY
-from reports.formulas import cells, in_words
-from reports.sheets import Book, fit_columns, print_by_group, write_table
-from reports.sheets_fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.formulas import cells, in_words
+from reports.cells.tables import Book
 
 _GROUPS = {
     "Position": ("position", "episode", "mode", "direction", "status"),
     "As the exchange shows it": ("assets_shown_old", "assets_shown_new", "liability_shown", "entry_price"),
-    "At the mark price": (
-        "mark_price",
-        "floating_pnl",
-        "floating_pnl_ratio",
-        "margin_ratio",
-        "liquidation_price",
-        "bankruptcy_price",
-    ),
+    "At the mark price": ("mark_price", "floating_pnl", "floating_pnl_ratio", "margin_ratio"),
+    "Liquidation": ("liquidation_price", "bankruptcy_price"),
     "Balances": ("base_leg", "quote_leg", "margin"),
     "Requirement": ("maintenance_rate", "liquidation_fee_rate", "maintenance_margin", "liquidation_fee"),
     "Accrued and realised": (
@@ -43,7 +38,6 @@ _HEADINGS = {
     "assets_shown_new": "Assets shown, new mode",
     "liability_shown": "Liability shown, both modes",
 }
-_HEADER_ROW = 6
 _HOW_TO_READ = (
     "One row per life of a position (episode). A leg above zero is an asset, below zero a liability."
     " Old mode shows the margin inside the assets when both are the same currency; nothing else differs."
@@ -72,12 +66,7 @@ def position_fields(frame: pl.DataFrame) -> tuple[Field, ...]:
 
 def write_positions(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
     """Write a sheet of positions; the frame has the columns POSITIONS and at most a sheet's rows."""
-    sheet = book.sheet(name)
-    widths = fit_columns(sheet, fields, frame, widest=40)
-    book.title(sheet, name, _HOW_TO_READ, note_column=2)
-    placed = write_table(book, sheet, name.replace(" ", "_"), fields, frame, top=3, bands=True)
-    sheet.freeze_panes(_HEADER_ROW, 2)
-    print_by_group(sheet, fields, widths, repeated=2, header=_HEADER_ROW)
+    placed, sheet = write_sheet(book, name, frame, fields, note=_HOW_TO_READ, repeated=2)
     _mark_liquidation(book, sheet, placed)
     return placed
 

@@ -12,16 +12,19 @@ import polars as pl
 from ledger.columns import schema
 from ledger.reconciliation.columns import ADJUSTMENT_COMMENTS, RECONCILIATION_FRAMES
 from ledger.statements.columns import STATEMENT_FRAMES
-from reports import sheets_reconciliation_breaks as breaks
-from reports import sheets_reconciliation_causes as causes
-from reports import sheets_reconciliation_comparison as comparison
-from reports import sheets_reconciliation_lead as lead
-from reports import sheets_reconciliation_roll as roll
-from reports import sheets_statements as statements
-from reports.sheets import AGREES, DIFFERS, FOLLOWS, Book
-from reports.sheets_checks import exact_total
-from reports.sheets_fields import Field, Placed, Tables, place, without_number
-from reports.sheets_reconciliation_fields import TO_FILL_IN
+from reports.cells.fields import Field, Placed, Tables, place, without_number
+from reports.cells.tables import AGREES, DIFFERS, FOLLOWS, Book
+from reports.sheets import reconciliation_ages as ages
+from reports.sheets import reconciliation_breaks as breaks
+from reports.sheets import reconciliation_causes as causes
+from reports.sheets import reconciliation_comparison as comparison
+from reports.sheets import reconciliation_earlier as earlier
+from reports.sheets import reconciliation_lead as lead
+from reports.sheets import reconciliation_roll as roll
+from reports.sheets import statements
+from reports.sheets.checks import exact_total
+from reports.sheets.ledger import in_order, ledger_fields
+from reports.sheets.reconciliation_fields import TO_FILL_IN
 
 Cut = Callable[[str, pl.DataFrame, Sequence[Field]], Tables]
 """Cuts a frame into what fits a sheet, and says where each part will stand."""
@@ -30,8 +33,9 @@ DESCRIPTIONS = {
     lead.LEAD_SHEET: "Ledger, adjustments, exchange and difference by account, class of balances and currency.",
     roll.ROLL_SHEET: "Opening, changes and closing of each balance, tied to the ledger.",
     comparison.COMPARISON_SHEET: "Every figure of ledger and exchange side by side, with the verdict.",
-    causes.BY_CAUSE: "Chart and counts: how often each cause is named, and how sure it is.",
+    causes.BY_CAUSE: "Charts and counts: how often each cause is named, how sure it is, and how old breaks are.",
     breaks.BREAKS_SHEET: "Every break: what it comes to, what explains it, and what becomes of it.",
+    earlier.EARLIER_SHEET: "Breaks of earlier runs that are resolved, or were not compared, and what reviewers wrote.",
     breaks.PARTS_SHEET: "The causes of every break, with the part of the difference that each makes.",
     comparison.EVENTS_SHEET: "Events that one side lacks, or has otherwise.",
     statements.ADJUSTMENTS_SHEET: "What was posted by hand, and why.",
@@ -58,7 +62,9 @@ class ReconciliationParts:
     roll: Tables = ()
     comparison: Tables = ()
     by_cause: Tables = ()
+    by_age: Tables = ()
     breaks: Tables = ()
+    earlier: Tables = ()
     parts: Tables = ()
     events: Tables = ()
     adjustments: Tables = ()
@@ -80,7 +86,7 @@ class ReconciliationParts:
     @property
     def before_ledger(self) -> Tables:
         """The sheets between Interest and Ledger."""
-        return (*self.by_cause, *self.breaks, *self.parts, *self.events, *self.adjustments)
+        return (*self.by_cause, *self.breaks, *self.earlier, *self.parts, *self.events, *self.adjustments)
 
     @property
     def after_ledger(self) -> Tables:
@@ -102,18 +108,16 @@ def reconciliation_parts(frames: Mapping[str, pl.DataFrame], ledger: Tables, cut
     def sheet(name: str, rows: pl.DataFrame | None, fields: Callable[[pl.DataFrame], Sequence[Field]]) -> Tables:
         return cut(name, rows, fields(rows)) if rows is not None and rows.height else ()
 
-    counts, broken, parts = _breaks(frames, cut)
+    reviewed = _breaks(frames, cut)
     matches = frames.get("matches", pl.DataFrame())
     comments = frames.get("adjustment_comments", pl.DataFrame(schema=schema(ADJUSTMENT_COMMENTS)))
     by_hand = statements.adjusted(frames["ledger"], comments) if _has(frames) else None
     rows = frames.get("statements")
     return ReconciliationParts(
         lead=sheet(lead.LEAD_SHEET, frames.get("lead"), lead.lead_fields),
-        roll=_roll(frames.get("roll_forward"), ledger, cut),
+        roll=_roll(frames.get("roll_forward"), ledger, frames["ledger"], cut),
         comparison=sheet(comparison.COMPARISON_SHEET, frames.get("comparison"), comparison.comparison_fields),
-        by_cause=counts,
-        breaks=broken,
-        parts=parts,
+        **reviewed,
         events=_events(matches, cut),
         events_note=comparison.counted(matches) if matches.height else "",
         adjustments=sheet(statements.ADJUSTMENTS_SHEET, by_hand, statements.adjustment_fields),
@@ -133,6 +137,7 @@ def write_reconciliation(book: Book, found: ReconciliationParts, tables: Tables)
         comparison.COMPARISON_SHEET: comparison.write_comparison,
         breaks.BREAKS_SHEET: breaks.write_breaks,
         breaks.PARTS_SHEET: breaks.write_parts,
+        earlier.EARLIER_SHEET: earlier.write_earlier,
         comparison.EVENTS_SHEET: partial(comparison.write_events, note=found.events_note),
         statements.ADJUSTMENTS_SHEET: statements.write_adjustments,
         statements.CERTIFICATE_SHEET: statements.write_certificate,
@@ -142,15 +147,16 @@ def write_reconciliation(book: Book, found: ReconciliationParts, tables: Tables)
     for placed, frame in tables:
         name = without_number(placed.sheet)
         if name == causes.BY_CAUSE:
-            causes.write_by_cause(book, frame, placed)
+            causes.write_by_cause(book, frame, placed, found.by_age)
         else:
             writers[name](book, placed.sheet, frame, placed.fields)
 
 
 def break_lines(found: ReconciliationParts) -> list[pl.DataFrame]:
-    """The line that ties the parts of the breaks to their differences, to go below those of `tie_out_lines`."""
+    """The lines that tie parts to the differences of breaks, and ages to breaks, to go below `tie_out_lines`."""
     if not (found.breaks and found.parts):
         return []
+    by_age = [ages.age_line(placed, counts, found.breaks) for placed, counts in found.by_age]
     amounts = pl.concat([frame["amount"] for _, frame in found.parts])
     differences = pl.concat([frame["difference"].drop_nulls() for _, frame in found.breaks])
     scale = Decimal(exact_total(amounts.abs())) + Decimal(exact_total(differences.abs()))
@@ -162,34 +168,52 @@ def break_lines(found: ReconciliationParts) -> list[pl.DataFrame]:
         "total": exact_total(differences),
         "scale": f"{scale:f}",
     }
-    return [pl.DataFrame([line])]
+    return [pl.DataFrame([line]), *by_age]
 
 
 def _has(frames: Mapping[str, pl.DataFrame]) -> bool:
     return any(name in frames for name in (*RECONCILIATION_FRAMES, *STATEMENT_FRAMES))
 
 
-def _breaks(frames: Mapping[str, pl.DataFrame], cut: Cut) -> tuple[Tables, Tables, Tables]:
-    """Breaks by cause, breaks and their parts; without a break there are neither parts nor causes to count."""
-    if "breaks" not in frames:
-        return (), (), ()
-    broken, rows = breaks.numbered(frames["breaks"], frames["break_causes"])
+def _breaks(frames: Mapping[str, pl.DataFrame], cut: Cut) -> dict[str, Tables]:
+    """Breaks, their parts and earlier breaks; without a break there are neither parts nor causes and ages to count."""
+    if not {"breaks", "break_causes", "reviews"} <= set(frames):
+        return {}
+    broken, rows = breaks.numbered(frames["breaks"], frames["break_causes"], frames["reviews"])
+    gone = earlier.earlier(frames["reviews"])
     parts = cut(breaks.PARTS_SHEET, rows, breaks.part_fields()) if rows.height else ()
-    counts: Tables = ()
+    placed = cut(breaks.BREAKS_SHEET, broken, breaks.break_fields(broken, parts))
+    found = {
+        "breaks": placed,
+        "earlier": cut(earlier.EARLIER_SHEET, gone, earlier.earlier_fields(gone)) if gone.height else (),
+        "parts": parts,
+    }
     counted = causes.cause_counts(rows)
     if counted.height:
-        fields = causes.cause_fields(parts)
-        counts = ((place(causes.BY_CAUSE, fields, counted.height, causes.top_row(counted.height)), counted),)
-    return counts, cut(breaks.BREAKS_SHEET, broken, breaks.break_fields(broken, parts)), parts
+        by_cause = place(causes.BY_CAUSE, causes.cause_fields(parts), counted.height, causes.top_row(counted.height))
+        counts = ages.age_counts(broken)
+        by_age = place(causes.BY_CAUSE, ages.age_fields(placed), counts.height, by_cause.last + 4)
+        found |= {"by_cause": ((by_cause, counted),), "by_age": ((by_age, counts),)}
+    return found
 
 
-def _roll(frame: pl.DataFrame | None, ledger: Tables, cut: Cut) -> Tables:
-    """The roll-forward; one that needs several sheets has no links, as each row's link is its own."""
+def _roll(frame: pl.DataFrame | None, ledger: Tables, rows_of_ledger: pl.DataFrame, cut: Cut) -> Tables:
+    """The roll-forward; one that needs several sheets has no links, as each row's link is its own.
+
+    Nor has one without a ledger to link to, whose rows are in a file beside the workbook.
+    """
     if frame is None or frame.is_empty():
         return ()
+    if not ledger:
+        beside = [(Placed("Ledger", ledger_fields(), 1, rows_of_ledger.height), in_order(rows_of_ledger))]
+        return cut(roll.ROLL_SHEET, *_unlinked(roll.beside_ledger(frame, beside)))
     rows = roll.beside_ledger(frame, ledger)
     linked = cut(roll.ROLL_SHEET, rows, roll.roll_fields(rows))
-    return linked if len(linked) == 1 else cut(roll.ROLL_SHEET, rows, roll.roll_fields(rows, linked=False))
+    return linked if len(linked) == 1 else cut(roll.ROLL_SHEET, *_unlinked(rows))
+
+
+def _unlinked(rows: pl.DataFrame) -> tuple[pl.DataFrame, Sequence[Field]]:
+    return rows, roll.roll_fields(rows, linked=False)
 
 
 def _events(matches: pl.DataFrame, cut: Cut) -> Tables:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from reports import sheets_interest_tables as tables
-from reports.sheets import Book
-from reports.sheets_fields import Field, Placed, Tables, place
-from reports.sheets_interest_daily import PER_DAY, ROWS_MAX, daily_fields, daily_sums, top_row, write_daily
+from ledger.interest.daily import daily_sums
+from reports.cells.fields import Field, Placed, Tables, place
+from reports.cells.tables import Book
+from reports.sheets import interest_tables as tables
+from reports.sheets.interest_daily import PER_DAY, ROWS_MAX, daily_fields, top_row, write_daily
 
 Cut = Callable[[str, pl.DataFrame, Sequence[Field]], Tables]
 """Cuts a frame into what fits a sheet, and says where each part will stand."""

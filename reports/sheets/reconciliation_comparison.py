@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 
 from ledger.reconciliation.columns import COMPARISON, FOUND, MATCHES
-from reports.sheets import Book
-from reports.sheets_fields import Field, Placed
-from reports.sheets_reconciliation_fields import (
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed
+from reports.cells.tables import Book
+from reports.sheets.reconciliation_fields import (
     BAD,
     GOOD,
     LIVE_DECIMALS_MAX,
@@ -19,7 +20,6 @@ from reports.sheets_reconciliation_fields import (
     live,
     mark_words,
     prose,
-    write_sheet,
 )
 
 COMPARISON_SHEET, EVENTS_SHEET = "Comparison", "Events"

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
-from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS
-from reports.sheets import Book, mark_results
-from reports.sheets_checks import HERE, TOLERANCE
-from reports.sheets_fields import Field, Placed, Tables
-from reports.sheets_reconciliation_fields import (
+from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS, REVIEWS, STATUSES
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed, Tables
+from reports.cells.tables import Book, mark_results
+from reports.sheets.checks import HERE, TOLERANCE
+from reports.sheets.reconciliation_fields import (
     BAD,
     DECIMALS_MAX,
-    ENTRY,
     EXACT_GROUP,
     GOOD,
     LIVE_DECIMALS_MAX,
@@ -25,13 +24,19 @@ from reports.sheets_reconciliation_fields import (
     live,
     mark_words,
     prose,
-    write_sheet,
 )
-from reports.sheets_reference import WORKBOOK_PARAMETERS
+from reports.sheets.reconciliation_reviews import age_band, allow_entries, as_entries, days_open
+from reports.sheets.reference import AGEING_AT, WORKBOOK_PARAMETERS
 
 BREAKS_SHEET, PARTS_SHEET = "Breaks", "Break causes"
-REVIEW = ("open", "in review", "accepted", "corrected", "disputed")
+REVIEW = STATUSES
 """What becomes of a break, in a reviewer's words."""
+_OF_REVIEWS = ("difference_before", "first_seen", "change", "days_open", "owner", "status", "comment")
+"""Columns of REVIEWS that stand beside those of the break; first seen is that of all runs."""
+_COLUMNS = (
+    *(column for column in BREAKS if column.name not in _OF_REVIEWS),
+    *(column for column in REVIEWS if column.name in _OF_REVIEWS),
+)
 _PARTS_OF_IT = "Its parts"
 _BREAK_GROUPS = {
     "Break": ("position", "figure", "stated_by", "unit"),
@@ -40,7 +45,8 @@ _BREAK_GROUPS = {
     "Why": ("causes",),
     _PARTS_OF_IT: ("explained", "unexplained"),
     "Weight": ("ambiguous", "material"),
-    "When": ("first_seen", "last_seen"),
+    "Age": ("change", "first_seen", "last_seen", "days_open"),
+    "Review": ("difference_before", "owner", "status", "comment"),
     EXACT_GROUP: ("break_id",),
 }
 _PART_GROUPS = {
@@ -59,12 +65,16 @@ _ABOUT_PARTS = (
 )
 
 
-def numbered(breaks: pl.DataFrame, parts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both frames with the column number, of the break in its frame from 1 on; parts stand in the breaks' order.
+def numbered(breaks: pl.DataFrame, parts: pl.DataFrame, reviews: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Breaks with their reviews, and parts; both with the column number, of the break in its frame from 1 on.
 
-    Formulas find parts by it: a spreadsheet takes an identifier for a number, or for a pattern, if it looks like one.
+    Parts stand in the breaks' order. Formulas find them by the number: a spreadsheet takes an identifier for a number,
+    or for a pattern, if it looks like one.
     """
-    ordered = breaks.with_row_index("number", 1)
+    reviewed = breaks.drop("first_seen").join(
+        reviews.select("break_id", *_OF_REVIEWS), on="break_id", how="left", maintain_order="left"
+    )
+    ordered = reviewed.with_row_index("number", 1)
     names = ordered.select("number", "break_id", "position", "figure", "unit")
     return ordered, parts.join(names, on="break_id", how="left", maintain_order="left").sort(
         "number", "place", nulls_last=True, maintain_order=True
@@ -76,7 +86,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
 
     What is explained and what is not are sums of the parts, live unless that would be too much work.
     """
-    fields = prose(grouped(BREAKS, _BREAK_GROUPS, beside=("difference",)), ["causes"])
+    fields = as_entries(prose(grouped(_COLUMNS, _BREAK_GROUPS, beside=("difference",)), ["causes"]))
     fields = [_without_digits(one) if one.name == "causes" else one for one in fields]
     fields = [
         replace(one, decimals_max=LIVE_DECIMALS_MAX)
@@ -84,8 +94,6 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
         else one
         for one in [_number(), *fields]
     ]
-    when = next(n for n, one in enumerate(fields) if one.group == "When")
-    fields[when:when] = _entries()
     formulas = difference_formula(fields, frame)
     if parts and frame.height * sum(part.height for _, part in parts) <= LIVE_WORK_MAX:
         # Behind every cell that it and the other formulas read, so that none of those moves.
@@ -93,7 +101,7 @@ def break_fields(frame: pl.DataFrame, parts: Tables) -> tuple[Field, ...]:
         fields.insert(behind, _adds_up(fields))
         formulas |= _sums(parts, in_row(fields)["number"])
         fields = [_or_zero(one) if one.name in ("explained", "unexplained") else one for one in fields]
-    return tuple(live(fields, formulas, difference=("ledger", "exchange")))
+    return tuple(live(_aged(fields), formulas, difference=("ledger", "exchange")))
 
 
 def write_breaks(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
@@ -104,7 +112,7 @@ def write_breaks(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Fi
     mark_words(book, sheet, placed.range("Ambiguous", other_sheet=False), {"yes": OPEN})
     mark_words(book, sheet, placed.range("Material", other_sheet=False), {"yes": BAD})
     if frame.height:
-        _allow_entries(sheet, placed)
+        allow_entries(sheet, placed)
     return placed
 
 
@@ -132,7 +140,7 @@ def _said(breaks: pl.DataFrame) -> str:
     )
     return (
         f"{counts} Difference = ledger - exchange = explained + unexplained; the parts are on the sheet Break causes."
-        " Owner, status and comment are yours to fill in."
+        " Owner, status and comment are yours to fill in; the next run carries them on: --previous this workbook."
     )
 
 
@@ -150,37 +158,14 @@ def _number() -> Field:
     return replace(one, said="number")
 
 
-def _entries() -> list[Field]:
-    """What a reviewer writes: nothing but the status is filled in at first."""
-    nothing, none = pl.lit(None, pl.String), ""
-    status = "What becomes of the break: " + ", ".join(REVIEW) + "."
-    entries = (
-        Field("Owner", ENTRY, nothing, none, "Who follows the break up.", HERE),
-        Field("Status", ENTRY, pl.lit(REVIEW[0]), none, status, HERE),
-        Field("Comment", ENTRY, nothing, none, "What was found out, and what was done.", HERE),
-    )
-    return [replace(one, group="Review", said="yours to fill in") for one in entries]
-
-
-def _allow_entries(sheet: Any, placed: Placed) -> None:
-    rules: dict[str, dict[str, Any]] = {
-        "Owner": {"validate": "length", "criteria": "<=", "value": 100, "error_message": "At most 100 characters."},
-        "Status": {
-            "validate": "list",
-            "source": list(REVIEW),
-            "input_title": "Status of the break",
-            "input_message": "Choose one from the list.",
-            "error_message": "Choose one of: " + ", ".join(REVIEW) + ".",
-        },
-        "Comment": {
-            "validate": "length",
-            "criteria": "<=",
-            "value": 2000,
-            "error_message": "At most 2,000 characters.",
-        },
-    }
-    for heading, rule in rules.items():
-        sheet.data_validation(placed.range(heading, other_sheet=False), {"error_title": heading, **rule})
+def _aged(fields: Sequence[Field]) -> list[Field]:
+    """The fields with the days open as a live formula, and the band of age behind them."""
+    cell, aged = in_row(fields), list[Field]()
+    for one in fields:
+        aged.append(days_open(one, cell["first_seen"], AGEING_AT) if one.name == "days_open" else one)
+        if one.name == "days_open":
+            aged.append(age_band(cell["days_open"]).in_group(one.group))
+    return aged
 
 
 def _sums(parts: Tables, number: str) -> dict[str, tuple[str, str]]:

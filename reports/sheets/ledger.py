@@ -7,9 +7,10 @@ import polars as pl
 
 from ledger.columns import LEDGER
 from ledger.money import MONEY
-from reports.formulas import cells, in_words
-from reports.sheets import Book, fit_columns, print_by_group, write_table
-from reports.sheets_fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.formulas import cells, in_words
+from reports.cells.tables import Book
 
 BALANCES = ("base", "quote", "margin")
 _GROUPS = {
@@ -23,11 +24,10 @@ _GROUPS = {
     "State": ("kind", "episode", "direction", "mode", "reason"),
     "Leverage and entry": ("leverage", "initial_margin", "margin_formula", "entry_price"),
 }
-_HEADER_ROW = 6
 _HOW_TO_READ = (
     "Each opening is the closing of the row above, or zero on a position's first row. Input is the number"
     " of a file"
-    " on the About sheet, Row its row."
+    " on the sheet Manifest, Row its row."
 )
 
 
@@ -55,13 +55,7 @@ def write_ledger(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Fi
 
     `before` is the part of the ledger on the sheet before: the first openings link to its last closings.
     """
-    sheet = book.sheet(name)
-    widths = fit_columns(sheet, fields, frame, widest=40)
-    book.title(sheet, name, _HOW_TO_READ, note_column=3)
-    placed = write_table(book, sheet, name.replace(" ", "_"), fields, frame, top=3, bands=True, before=before)
-    sheet.freeze_panes(_HEADER_ROW, 3)
-    print_by_group(sheet, fields, widths, repeated=3, header=_HEADER_ROW)
-    return placed
+    return write_sheet(book, name, frame, fields, note=_HOW_TO_READ, repeated=3, before=before)[0]
 
 
 def in_order(frame: pl.DataFrame) -> pl.DataFrame:

@@ -9,17 +9,19 @@ import polars as pl
 from ledger.columns import Column
 from ledger.interest.columns import INTEREST, INTEREST_CAUSES, INTEREST_ROLL, STATUSES
 from ledger.money import MONEY
-from reports.formulas import cells, in_words
-from reports.sheets import AGREES, DIFFERS, FOLLOWS, Book, fit_columns, most_decimals, print_by_group, write_table
-from reports.sheets_fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.by_group import write_sheet
+from reports.cells.fields import Field, Placed, exact, field, iso_time, letter
+from reports.cells.formulas import cells, in_words
+from reports.cells.number_formats import most_decimals
+from reports.cells.tables import AGREES, DIFFERS, FOLLOWS, Book
 
 DETAIL, CAUSES, ROLL = "Interest", "Interest causes", "Interest roll-forward"
 _DETAIL_GROUPS = {
-    "Charge": ("position", "time", "charge", "currency"),
+    "Charge": ("position", "currency", "time"),
     "Computed and charged": ("liability", "rate", "rate_unit", "computed", "charged", "difference", "status"),
     "Explanation": ("cumulative_difference", "carried", "own_difference", "cause", "note"),
     "The exchange's row": ("stated_liability", "stated_rate", "booked", "row_id", "input", "row"),
-    "Reference": ("episode", "rate_row"),
+    "Reference": ("charge", "episode", "rate_row"),
 }
 _CAUSE_GROUPS = {
     "Cause": ("position", "currency", "cause"),
@@ -27,16 +29,16 @@ _CAUSE_GROUPS = {
     "Meaning": ("description",),
 }
 _ROLL_GROUPS = {
-    "Loan": ("position", "currency", "from_time", "to_time"),
+    "Loan": ("position", "currency"),
     "Liability": ("liability_opening", "borrowed", "interest_charged", "repaid", "liability_closing"),
     "Interest of the period": ("accrued_opening", "accrued_closing", "interest_for_period"),
+    "Period": ("from_time", "to_time"),
 }
 _PROSE = {"note", "description"}
 _DECIMALS_MAX = 16
 """Of what is charged: exchanges round interest at up to 16 decimals, so differences begin there."""
 _STATUS_LOOKS: dict[str, dict[str, Any]] = {"accrued": {}, "agrees": AGREES, "follows": FOLLOWS}
 """Of the statuses that are no break; every other one is."""
-_HEADER_ROW = 6
 _ABOUT_DETAIL = (
     "One row per charge due, charged, or both. Difference = charged - computed, empty where nothing is compared; in the"
     " last decimals the exact one counts."
@@ -96,7 +98,7 @@ def cause_fields() -> tuple[Field, ...]:
 
 def roll_fields() -> tuple[Field, ...]:
     """The fields of the sheet Interest roll-forward, with live closings and interest for the period."""
-    fields = _fields(INTEREST_ROLL, _ROLL_GROUPS)
+    fields = _fields(INTEREST_ROLL, _ROLL_GROUPS, times="Period")
     letters = {one.name: letter(fields, one.heading) for one in fields if one.kind != "exact"}
     formulas = {name: cell.formula for name, cell in cells(INTEREST_ROLL, _in_row(letters), set()).items()}
     words = {column.name: in_words(column) for column in INTEREST_ROLL}
@@ -105,43 +107,23 @@ def roll_fields() -> tuple[Field, ...]:
 
 def write_detail(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field], before: Placed | None) -> Placed:
     """Write a sheet of charges (`in_order`, at most a sheet's rows); `before` is the part on the sheet before."""
-    placed, sheet = _write(book, name, frame, fields, note=_ABOUT_DETAIL, repeated=2, before=before)
+    placed, sheet = write_sheet(book, name, frame, fields, note=_ABOUT_DETAIL, repeated=3, before=before)
     _mark_statuses(book, sheet, placed)
     return placed
 
 
 def write_causes(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
     """Write a sheet of causes; the frame has the columns INTEREST_CAUSES and at most a sheet's rows."""
-    return _write(book, name, frame, fields, note=_ABOUT_CAUSES, repeated=2)[0]
+    return write_sheet(book, name, frame, fields, note=_ABOUT_CAUSES, repeated=2)[0]
 
 
 def write_roll(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
     """Write a sheet of the roll-forward; the frame has the columns INTEREST_ROLL and at most a sheet's rows."""
-    return _write(book, name, frame, fields, note=_ABOUT_ROLL, repeated=2)[0]
+    return write_sheet(book, name, frame, fields, note=_ABOUT_ROLL, repeated=2)[0]
 
 
-def _write(
-    book: Book,
-    name: str,
-    frame: pl.DataFrame,
-    fields: Sequence[Field],
-    *,
-    note: str,
-    repeated: int,
-    before: Placed | None = None,
-) -> tuple[Placed, Any]:
-    sheet = book.sheet(name)
-    widths = fit_columns(sheet, fields, frame)
-    book.title(sheet, name, note, note_column=repeated)
-    table = name.replace(" ", "_").replace("-", "_")
-    placed = write_table(book, sheet, table, fields, frame, top=3, bands=True, before=before)
-    sheet.freeze_panes(_HEADER_ROW, repeated)
-    print_by_group(sheet, fields, widths, repeated=repeated, header=_HEADER_ROW)
-    return placed, sheet
-
-
-def _fields(columns: Sequence[Column], groups: dict[str, tuple[str, ...]]) -> list[Field]:
-    """The columns by group, then times and amounts as text; a difference has its exact text beside it."""
+def _fields(columns: Sequence[Column], groups: dict[str, tuple[str, ...]], times: str = "Exact amounts") -> list[Field]:
+    """The columns by group, then times (in a group of that name) and amounts as text, a difference's beside it."""
     named = {column.name: column for column in columns}
     fields = []
     for group, names in groups.items():
@@ -150,7 +132,7 @@ def _fields(columns: Sequence[Column], groups: dict[str, tuple[str, ...]]) -> li
             if name == "difference":
                 fields.append(exact(named[name]).in_group(group))
     rest = [column for column in columns if column.dtype == MONEY and column.name != "difference"]
-    fields += [iso_time(column).in_group("Exact amounts") for column in columns if column.unit == "UTC"]
+    fields += [iso_time(column).in_group(times) for column in columns if column.unit == "UTC"]
     return [*fields, *(exact(column).in_group("Exact amounts") for column in rest)]
 
 

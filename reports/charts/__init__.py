@@ -1,0 +1,1 @@
+"""The native charts of the workbook."""
