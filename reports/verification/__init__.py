@@ -1,0 +1,1 @@
+"""Proof of a workbook, as it was written or as others saved it."""
