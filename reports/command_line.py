@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reports.interest_commands import interest
-from reports.reconcile_commands import adjustments, import_files, reconcile
-from reports.terminal import FILE, REFUSALS, Time, errors_told, exit_code, progress_told, tell
+from reports.commands.interest import interest
+from reports.commands.reconcile import adjustments, import_files, reconcile
+from reports.commands.terminal import (
+    DETAIL_ROWS,
+    FILE,
+    REFUSALS,
+    Time,
+    errors_told,
+    exit_code,
+    progress_told,
+    tell,
+    write_and_tell,
+)
+from reports.commands.verify import verify
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +46,7 @@ def main() -> None:
       margin-ledger demo
       margin-ledger replay events.csv --marks marks.csv --out books
       margin-ledger report books books.xlsx
+      margin-ledger verify books.xlsx
       margin-ledger explain books main:BTC-USDT:USDT
       margin-ledger reconcile --ledger bills.zip --exchange positions.json --out books --report books.xlsx
       margin-ledger import bills.zip fills.json --out read
@@ -84,27 +96,36 @@ def replay(
 @main.command()
 @click.argument("folder", metavar="DIR", type=FILE)
 @click.argument("workbook", metavar="OUT.xlsx", type=FILE)
-def report(folder: Path, workbook: Path) -> None:
+@DETAIL_ROWS
+def report(folder: Path, workbook: Path, detail_rows: int | None) -> None:
     """Write the workbook OUT.xlsx of the frames that a replay left in DIR.
 
+    What has more rows than a sheet takes goes on on further sheets. Detail (ledger, interest, comparison, events,
+    course over time, unclassified rows) of more than --detail-rows rows goes, whole, to Parquet beside the workbook:
+    OUT.ledger.parquet and so on, named in the workbook with hash and control totals.
+
     \b
-    Example:
+    Examples:
       margin-ledger report books books.xlsx
+      margin-ledger report books books.xlsx --detail-rows 100000
     """
     with errors_told(None):
         from ledger.checks import balance_checks
         from ledger.refusals import LedgerError
-        from reports.workbook import read_frames, write_workbook
+        from reports.detail import refuse_foreign
+        from reports.frames import read_frames
+        from reports.previous import refuse_loss
+        from reports.previous_kept import Target
 
         if workbook.suffix.lower() != ".xlsx":
             raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
+        refuse_foreign(workbook)
+        target = Target.of(workbook)
         frames = read_frames(folder)
+        refuse_loss(workbook, frames.get("reviews"))
         if any(found["failures"].item() for found in balance_checks(frames["ledger"])):
             raise LedgerError(f"{folder}: the ledger has been changed since its replay; run the replay again")
-        if sys.stderr.isatty():
-            click.echo(f"Writing {frames['ledger'].height:,} ledger rows; some 100,000 rows take a minute.", err=True)
-        write_workbook(frames, workbook)
-        click.echo(f"Wrote {workbook}")
+        write_and_tell(frames, workbook, detail_rows, target)
         for row in frames["checks"].iter_rows(named=True):
             if row["failures"]:
                 click.echo(f"FAIL: {row['check']}, {row['failures']:,} rows, first {row['first_failure']}")
@@ -142,7 +163,7 @@ def demo(out: Path) -> None:
         from ledger.files import Request
         from ledger.interest.policy import find_policy
         from ledger.interest.request import InterestRequest
-        from reports.interest_summary import comparison_told
+        from reports.commands.interest_summary import comparison_told
 
         frames = _demo_files(out / "spot-margin-demo", "demo", ("events.csv", "marks.csv"))
         checks = _demonstrate(Request([frames / "events.csv"], frames / "marks.csv"), frames)
@@ -167,15 +188,18 @@ def demo(out: Path) -> None:
 
 def _demonstrate_reconciliation(folder: Path) -> None:
     """Reconcile the shipped ledger of a house with its exchange's files; frames go to a folder within this one."""
+    from ledger.interest.policy import find_policy
+    from ledger.interest.request import InterestRequest
     from ledger.reconciliation.request import ReconcileRequest
-    from reports.reconcile_commands import reconciled
+    from reports.commands.reconcile import reconciled
 
     house = ("house.csv", "adjustments.xlsx")
     exchange = ("bills-2025-q1.zip", "interest.json", "positions.json", "positions-history.json")
-    _demo_files(folder, "demo/reconcile", (*house, *exchange, "marks.csv"))
+    _demo_files(folder, "demo/reconcile", (*house, *exchange, "marks.csv", "rates.csv"))
     click.echo("Reconciliation: an exchange's files, and the ledger of a house that makes five mistakes")
     ledger, stated = ([folder / name for name in names] for names in (house, exchange))
-    request = ReconcileRequest(ledger, stated, marks=folder / "marks.csv")
+    interest = InterestRequest(find_policy("okx"), folder / "rates.csv")
+    request = ReconcileRequest(ledger, stated, marks=folder / "marks.csv", interest=interest)
     reconciled(request, folder / "books", report=folder.with_suffix(".xlsx"))
     click.echo(f"Try:  margin-ledger explain {folder / 'books'} desk:BTC-USDT:BTC")
 
@@ -195,8 +219,11 @@ def _demo_files(folder: Path, source: str, names: tuple[str, ...]) -> Path:
 def _demonstrate(request: "Request", folder: Path) -> "pl.DataFrame":
     """Replay into the folder, and write the workbook beside it."""
     from ledger.files import replay_files
-    from reports.workbook import read_frames, write_workbook
+    from reports.frames import read_frames
+    from reports.previous import refuse_loss
+    from reports.workbook import write_workbook
 
+    refuse_loss(folder.with_suffix(".xlsx"), None)
     with progress_told() as progress:
         checks = replay_files(request, folder, progress=progress)
     write_workbook(read_frames(folder), folder.with_suffix(".xlsx"))
@@ -207,3 +234,4 @@ main.add_command(interest)
 main.add_command(import_files)
 main.add_command(reconcile)
 main.add_command(adjustments)
+main.add_command(verify)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reports.terminal import BREAKS, FILE, OK, REFUSALS, Time, errors_told, exit_code, progress_told, tell
+from reports.commands.terminal import BREAKS, FILE, OK, REFUSALS, Time, errors_told, exit_code, progress_told, tell
 
 _POLICY = click.option(
     "--interest-policy",
@@ -131,7 +131,7 @@ def reperform(
         from ledger.interest.request import InterestRequest
         from ledger.interest.run import reperform_files
         from ledger.policies import Policies
-        from reports.interest_summary import comparison_told
+        from reports.commands.interest_summary import comparison_told
 
         _need_one(rows, events)
         _in_order(begin, as_at)
@@ -182,7 +182,7 @@ def identify(
         from ledger.interest.request import InterestRequest
         from ledger.interest.run import identify_files
         from ledger.policies import Policies
-        from reports.interest_summary import identified_told
+        from reports.commands.interest_summary import identified_told
 
         _need_one(rows, events)
         asked = InterestRequest(find_policy(policy), rates, rows, account)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ledger.explain import plain, read_frame
 from ledger.interest.identification import Identified
-from reports.summary import rendered
+from reports.commands.summary import rendered
 
 _SHOWN = 20
 _VALUES = 4
@@ -20,7 +20,7 @@ _VALUES = 4
 def comparison_told(folder: Path) -> Iterator[str]:
     """Lines about the frames interest and interest_causes in a folder."""
     interest, causes = (read_frame(folder, name).collect() for name in ("interest", "interest_causes"))
-    yield from _differences(interest, causes)
+    yield from differences_told(interest, causes)
     yield f"Every charge: {folder}/interest, every cause: {folder}/interest_causes"
 
 
@@ -35,7 +35,7 @@ def identified_told(found: Identified) -> Iterator[str]:
         table.add_section()
     yield from rendered(table)
     yield "In words: " + "; ".join(_sentences(found.fits)) + "."
-    yield from _differences(found.comparison.interest, found.comparison.causes)
+    yield from differences_told(found.comparison.interest, found.comparison.causes)
 
 
 def _sentences(fits: pl.DataFrame) -> Iterator[str]:
@@ -54,7 +54,8 @@ def _sentences(fits: pl.DataFrame) -> Iterator[str]:
             yield f"{name}: cannot be told, {names}{more} explain the same number ({count})"
 
 
-def _differences(interest: pl.DataFrame, causes: pl.DataFrame) -> Iterator[str]:
+def differences_told(interest: pl.DataFrame, causes: pl.DataFrame) -> Iterator[str]:
+    """Lines about the frames INTEREST and INTEREST_CAUSES: how many charges agree, the sums, and why they differ."""
     counts = dict(interest["status"].value_counts().rows())
     agree = counts.pop("agrees", 0)
     parts = [f"{agree:,} agree", *(f"{number:,} {status}" for status, number in counts.items())]

@@ -8,9 +8,11 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from ledger.columns import PARAMETERS, schema
 from ledger.explain import plain
-from ledger.reconciliation.columns import CAUSES, FOUND, VERDICTS
-from reports.summary import rendered
+from ledger.reconciliation.columns import CAUSES, CHANGES, FOUND, VERDICTS
+from reports.commands.interest_summary import differences_told
+from reports.commands.summary import rendered
 
 _SHOWN = 20
 _PARTS_SHOWN = 4
@@ -35,13 +37,17 @@ _FIRST = ("liability_shown", "assets_shown", "margin", "base_leg", "quote_leg")
 
 
 def reconciliation_told(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
-    """Lines about the frames of RECONCILIATION_FRAMES, STATEMENT_FRAMES, inputs and checks, as many as are there."""
+    """Lines about the frames of a reconciliation, of interest and of files, inputs and checks, as many as are there."""
     if "certificate" in frames:
         yield from _sources(frames.get("inputs"), frames["certificate"])
     if "comparison" in frames or "matches" in frames:
         yield from _positions(frames.get("matches"), frames.get("comparison"))
     if "breaks" in frames:
         yield from _breaks(frames["breaks"], frames["break_causes"], frames.get("comparison"))
+    if "reviews" in frames:
+        yield from _carried_on(frames["reviews"], frames.get("parameters"))
+    if "interest" in frames:
+        yield from differences_told(frames["interest"], frames["interest_causes"])
     yield _verdict(frames)
 
 
@@ -178,6 +184,19 @@ def _breaks(breaks: pl.DataFrame, causes: pl.DataFrame, comparison: pl.DataFrame
         yield f"... and {breaks.height - _SHOWN:,} more breaks; all of them are in breaks, their causes in break_causes"
 
 
+def _carried_on(reviews: pl.DataFrame, parameters: pl.DataFrame | None) -> Iterator[str]:
+    """How many breaks are new, carried on and gone since the run before, where there was one."""
+    known = pl.DataFrame(schema=schema(PARAMETERS)) if parameters is None else parameters
+    before = known.filter((pl.col("name") == "reconcile.previous") & (pl.col("value") != ""))["value"]
+    counts = dict(reviews["change"].cast(pl.String).value_counts().iter_rows())
+    if before.is_empty() and not counts.keys() - {"new"}:
+        return
+    told = ", ".join(f"{counts[word]:,} {word}" for word in CHANGES if word in counts and word != "resolved before")
+    still = reviews.filter(pl.col("state") == "open", pl.col("change") != "not compared").height
+    since = f" since {_printable(before[0])}" if before.len() else ""
+    yield f"{still:,} break{'s' * (still != 1)}: {told or 'none new, none resolved'}{since}"
+
+
 def _chosen(breaks: pl.DataFrame) -> pl.DataFrame:
     """The breaks to tell: material ones first, then the first of every position, then the second..."""
     weight = pl.col("figure").replace_strict({name: n for n, name in enumerate(_FIRST)}, default=len(_FIRST))
@@ -292,6 +311,11 @@ def _problems(frames: Mapping[str, pl.DataFrame]) -> Iterator[str]:
 _TOLD = ("exchange_agrees", "files_are_complete")
 """Checks that fail where there are breaks or controls that fail, which are counted already."""
 _FAILED = {
+    "earlier_breaks_are_compared": ("earlier open break not compared", "earlier open breaks not compared"),
+    "interest_agrees": (
+        "charge of interest other than what is due on the ledger's liability",
+        "charges of interest other than what is due on the ledger's liability",
+    ),
     "events_agree": (
         "event that the two sides do not have alike",
         "events that the two sides do not have alike",

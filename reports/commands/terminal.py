@@ -1,7 +1,7 @@
 """What every command shares: options, exit codes, progress bars, and errors told in plain words."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ledger.progress import Progress
+    from ledger.refusals import BadInput
+    from reports.previous_kept import Target
 
 OK, BREAKS, BAD_INPUT, STOPPED = 0, 1, 2, 130
 _LISTED = 1_000
@@ -40,6 +42,14 @@ FILE = click.Path(path_type=Path)
 REFUSALS = click.option("--refusals", type=FILE, metavar="FILE.csv", help="Write all refusals to this file, too.")
 
 
+DETAIL_ROWS = click.option(
+    "--detail-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rows of a sheet of detail above which they go to Parquet beside the workbook; default: 2,000,000.",
+)
+
+
 def exit_code(checks: "pl.DataFrame") -> int:
     """0 where all checks hold, 1 where one does not."""
     return BREAKS if checks["failures"].sum() else OK
@@ -58,7 +68,7 @@ def errors_told(refusals: Path | None) -> Iterator[None]:
         click.echo("Stopped; nothing was written.", err=True)
         sys.exit(STOPPED)
     except BadInput as bad:
-        _tell_refusals(bad.refusals, refusals)
+        _tell_refusals(bad, refusals)
         sys.exit(BAD_INPUT)
     except LedgerError as error:
         _fail(str(error))
@@ -74,7 +84,8 @@ def _fail(problem: str) -> None:
     sys.exit(BAD_INPUT)
 
 
-def _tell_refusals(found: "pl.DataFrame", file: Path | None) -> None:
+def _tell_refusals(bad: "BadInput", file: Path | None) -> None:
+    found = bad.refusals
     for row in found.head(_LISTED).iter_rows(named=True):
         place = ", ".join(
             text
@@ -90,7 +101,7 @@ def _tell_refusals(found: "pl.DataFrame", file: Path | None) -> None:
     if found.height > _LISTED:
         click.echo(f"... and {found.height - _LISTED} more; --refusals FILE.csv writes them all.", err=True)
     click.echo(f"Refused: {found.height}. Nothing was written.", err=True)
-    if found["row"].is_not_null().any():
+    if bad.more_may_follow:
         click.echo("A position is judged as a whole only once all of its rows can be read.", err=True)
     if file is not None:
         try:
@@ -121,9 +132,35 @@ def progress_told() -> Iterator["Progress"]:
         yield tell
 
 
+def write_and_tell(
+    frames: "Mapping[str, pl.DataFrame]", workbook: Path, detail_rows: int | None, target: "Target | None" = None
+) -> None:
+    """Write the workbook of a run, and say so: of it, of each file beside it, and of what was there and is kept.
+
+    `target` is the place as it was before the run; without it, as it is now.
+    """
+    from reports import detail
+    from reports.previous_kept import Target, kept_sentence
+    from reports.workbook import write_workbook
+
+    place, copies = target or Target.of(workbook), list[Path | None]()
+
+    def keep() -> None:
+        copies.append(place.make_room())
+
+    rows_max = detail_rows or detail.DETAIL_ROWS
+    with progress_told() as progress:
+        files = write_workbook(frames, workbook, rows_max, progress, before_replacing=keep)
+    click.echo(f"Wrote {workbook}")
+    for copy in filter(None, copies):
+        click.echo(kept_sentence(copy))
+    for sentence in detail.sentences(files, rows_max):
+        click.echo(sentence)
+
+
 def tell(folder: Path, checks: "pl.DataFrame") -> None:
     """Say what a replay has found."""
-    from reports.summary import summary
+    from reports.commands.summary import summary
 
     for line in summary(folder, checks):
         click.echo(line)

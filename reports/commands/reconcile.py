@@ -1,75 +1,58 @@
 """The commands `margin-ledger import` and `reconcile`: exchange files read, and the ledger compared with them."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.terminal import BREAKS, FILE, OK, REFUSALS, Time, errors_told, exit_code, progress_told
+from reports.commands.reconcile_options import (
+    ACCOUNT,
+    AS_AT,
+    FORMAT,
+    LAYOUT,
+    LEVERAGE,
+    MARGIN_CURRENCY,
+    MODE,
+    OUT,
+    ListsOfFiles,
+    amounts_of,
+    defaults_of,
+    interest_of,
+    layouts_of,
+    tolerances_of,
+)
+from reports.commands.terminal import (
+    BREAKS,
+    DETAIL_ROWS,
+    FILE,
+    OK,
+    REFUSALS,
+    Time,
+    errors_told,
+    exit_code,
+    progress_told,
+    write_and_tell,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
     from ledger.reconciliation.request import ReconcileRequest
-    from ledger.statements.margin_currency import Defaults
-
-_ACCOUNT = click.option("--account", metavar="NAME", help="Account of rows that name none.")
-_MARGIN = click.option(
-    "--margin-currency", metavar="base|quote|CODE", help="Margin currency of positions of which no row states it."
-)
-_MODE = click.option("--mode", type=click.Choice(["old", "new"]), help="Mode of positions of which no row states it.")
-_LEVERAGE = click.option("--leverage", metavar="NUMBER", help="Leverage where the files state no margin (fills alone).")
-_LAYOUT = click.option(
-    "--from",
-    "layouts",
-    multiple=True,
-    metavar="[FILE=]LAYOUT",
-    help="Layout of all files, or of one; default: recognised. `margin-ledger import --layouts` lists them.",
-)
-_OUT = click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder for the frames.")
-_FORMAT = click.option(
-    "--format", "suffix", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
-)
-_AS_AT = click.option("--as-at", type=Time(), metavar="TIME", help="Leave out what is later (with its zone).")
-
-
-class ListsOfFiles(click.Command):
-    """A command of which some options take all names up to the next option: `--ledger a.csv b.csv --exchange ...`."""
-
-    lists = ("--ledger", "--exchange", "--opening")
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each of its names, as click has it."""
-        return super().parse_args(ctx, list(self._repeated(args)))
-
-    def _repeated(self, args: Sequence[str]) -> Iterator[str]:
-        current = ""
-        for place, word in enumerate(args):
-            if word in self.lists:
-                current = word
-                if place + 1 == len(args) or args[place + 1].startswith("-"):
-                    raise click.BadOptionUsage(word, f"Option {word} needs the name of a file.")
-                continue
-            if word.startswith("-") and word != "-":
-                current = ""
-            if current:
-                yield current
-            yield word
+    from reports.previous_kept import Target
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, type=FILE)
 @click.option("--out", type=FILE, metavar="DIR", help="Folder for events, statements, certificate.")
 @click.option("--layouts", "list_layouts", is_flag=True, help="List the layouts that are known, and stop.")
-@_LAYOUT
-@_ACCOUNT
-@_MARGIN
-@_MODE
-@_LEVERAGE
-@_FORMAT
+@LAYOUT
+@ACCOUNT
+@MARGIN_CURRENCY
+@MODE
+@LEVERAGE
+@FORMAT
 @REFUSALS
 def import_files(
     files: tuple[Path, ...],
@@ -99,7 +82,7 @@ def import_files(
     with errors_told(refusals):
         from ledger.statements.importing import import_statements
         from ledger.statements.layouts import LAYOUTS, NAMES
-        from reports.reconciliation_summary import imported_told
+        from reports.commands.reconciliation_summary import imported_told
 
         if list_layouts:
             for name in NAMES:
@@ -108,9 +91,9 @@ def import_files(
             return
         if not files or out is None:
             raise click.UsageError("Give the files to read, and --out DIR.")
-        defaults = _defaults(account, margin_currency, mode, leverage)
+        defaults = defaults_of(account, margin_currency, mode, leverage)
         with progress_told() as progress:
-            frames = import_statements(files, out, defaults, _layouts(layouts, files), account, suffix, progress)
+            frames = import_statements(files, out, defaults, layouts_of(layouts, files), account, suffix, progress)
         for line in imported_told(frames):
             click.echo(line)
         click.echo(f"{frames['events'].height:,} events in {out / 'events'}.{suffix}")
@@ -129,16 +112,27 @@ def import_files(
 @click.option(
     "--snapshot-at", type=Time(), metavar="TIME", help="When the snapshots were taken; default: their last change."
 )
-@_OUT
+@OUT
 @click.option("--report", type=FILE, metavar="OUT.xlsx", help="Write the workbook, too.")
-@_LAYOUT
-@_ACCOUNT
-@_MARGIN
-@_MODE
-@_LEVERAGE
+@DETAIL_ROWS
+@click.option(
+    "--previous",
+    type=FILE,
+    metavar="OLD.xlsx",
+    help="Workbook of the run before: owner, status and comment of its breaks are carried on.",
+)
+@LAYOUT
+@ACCOUNT
+@MARGIN_CURRENCY
+@MODE
+@LEVERAGE
 @click.option("--marks", type=FILE, metavar="FILE", help="Mark prices and rates, to value what no snapshot values.")
+@click.option("--rates", type=FILE, metavar="FILE", help="Rates of interest; what was charged is then re-performed.")
+@click.option(
+    "--interest-policy", metavar="NAME|FILE.toml[:NAME]", help="With --rates: how interest is charged; default: okx."
+)
 @click.option("--policy", "policies", multiple=True, metavar="NAME=VALUE", help="A policy of the replay.")
-@_AS_AT
+@AS_AT
 @click.option(
     "--tolerance", "tolerances", multiple=True, metavar="FIGURE=AMOUNT", help="Largest difference that is no break."
 )
@@ -148,7 +142,7 @@ def import_files(
     metavar="[CURRENCY=]AMOUNT",
     help="Mark breaks from this amount on as material; default: all.",
 )
-@_FORMAT
+@FORMAT
 @REFUSALS
 def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any) -> None:
     """Rebuild the ledger from files, compare it with what the exchange states, and say why they differ.
@@ -157,12 +151,23 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
     --exchange names what the exchange states: position snapshots, and bills, fills or interest, whose events are
     then compared one by one. The same file may stand on both sides.
 
+    With --rates each charge of the exchange (where its files have none, of the ledger) is compared with what is due on
+    the liability of the ledger, as `margin-ledger interest reperform` does it; one that differs is exit code 1.
+
+    With --previous what reviewers wrote on the sheet Breaks is carried on, breaks are aged from when they were first
+    seen, and those that now agree are listed as resolved. A break that is settled (accepted, corrected) is open again
+    if its amount is another. OLD.xlsx may be OUT.xlsx: it is read first, and kept as OUT.before.xlsx if it was saved
+    by hand.
+
     \b
     Examples:
       margin-ledger reconcile --ledger bills.zip --exchange positions.json --out books --report books.xlsx
+      margin-ledger reconcile --ledger bills.zip --exchange positions.json --out books --report books.xlsx \\
+          --previous books.xlsx
       margin-ledger reconcile --ledger house.csv --exchange bills.json interest.json positions.json --out books
       margin-ledger reconcile --ledger bills.csv adjustments.xlsx --exchange positions.json \\
           --opening positions-2024.json --materiality USDT=0.01 --out books
+      margin-ledger reconcile --ledger house.csv --exchange bills.json interest.json --rates rates.csv --out books
 
     Exit codes: 0 reconciled, 1 breaks or a control that fails, 2 bad input.
     """
@@ -170,11 +175,15 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
         from ledger.policies import Policies
         from ledger.reconciliation.breaks import Tolerances
         from ledger.reconciliation.request import ReconcileRequest
+        from reports.previous import read_previous
+        from reports.previous_kept import Target
 
         report: Path | None = given["report"]
         if report is not None:
             _refuse_bad_place(report)
-        materiality = _amounts("--materiality", given["materiality"])
+        target = None if report is None else Target.of(report)
+        previous: Path | None = given["previous"]
+        materiality = amounts_of("--materiality", given["materiality"])
         every = [*ledger, *exchange, *given["opening"]]
         request = ReconcileRequest(
             ledger=ledger,
@@ -183,39 +192,53 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
             opening_at=given["opening_at"],
             snapshot_at=given["snapshot_at"],
             account=given["account"],
-            defaults=_defaults(given["account"], given["margin_currency"], given["mode"], given["leverage"]),
-            layouts=_layouts(given["layouts"], every),
+            defaults=defaults_of(given["account"], given["margin_currency"], given["mode"], given["leverage"]),
+            layouts=layouts_of(given["layouts"], every),
             marks=given["marks"],
             policies=Policies.parse(list(given["policies"])),
             tolerances=Tolerances(
-                figures=_figures(_amounts("--tolerance", given["tolerances"], named=True)),
+                figures=tolerances_of(amounts_of("--tolerance", given["tolerances"], named=True)),
                 materiality=materiality.pop("", Decimal(0)),
                 by_currency=materiality,
             ),
             as_at=given["as_at"],
+            interest=interest_of(given["rates"], given["interest_policy"]),
+            previous=None if previous is None else read_previous(previous, given["as_at"]),
+            previous_file=previous,
         )
-        sys.exit(exit_code(reconciled(request, given["out"], given["suffix"], report)))
+        checks = reconciled(request, given["out"], given["suffix"], report, given["detail_rows"], target)
+        sys.exit(exit_code(checks))
 
 
 def reconciled(
-    request: "ReconcileRequest", out: Path, suffix: str = "parquet", report: Path | None = None
+    request: "ReconcileRequest",
+    out: Path,
+    suffix: str = "parquet",
+    report: Path | None = None,
+    detail_rows: int | None = None,
+    target: "Target | None" = None,
 ) -> "pl.DataFrame":
     """Reconcile into a folder, say what was found, and write the workbook if asked for; returns the checks.
 
-    Raises BadInput with all refusals; then nothing is written.
+    Raises BadInput with all refusals; then nothing is written. So it does where the workbook would replace one in which
+    reviewers wrote what `request.previous` does not have, and, with a `target`, where that is no longer as it says.
     """
     from ledger.reconciliation.run import reconcile_files
-    from reports.reconciliation_summary import reconciliation_told
-    from reports.workbook import read_frames, write_workbook
+    from reports.commands.reconciliation_summary import reconciliation_told
+    from reports.detail import refuse_foreign
+    from reports.frames import read_frames
+    from reports.previous import refuse_loss
 
+    if report is not None:
+        refuse_foreign(report)
+        refuse_loss(report, request.previous, request.previous_file)
     with progress_told() as progress:
         checks = reconcile_files(request, out, suffix, progress)
     frames = read_frames(out)
     for line in reconciliation_told(frames):
         click.echo(line)
     if report is not None:
-        write_workbook(frames, report)
-        click.echo(f"Wrote {report}")
+        write_and_tell(frames, report, detail_rows, target)
     return checks
 
 
@@ -252,60 +275,3 @@ def _refuse_bad_place(workbook: Path) -> None:
         raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
     if workbook.is_dir() or not workbook.parent.is_dir():
         raise LedgerError(f"{workbook}: cannot be written; give a file in a folder that exists")
-
-
-def _defaults(account: str | None, margin_currency: str | None, mode: str | None, leverage: str | None) -> "Defaults":
-    from ledger.statements.margin_currency import Defaults
-
-    return Defaults(account or "main", margin_currency, mode, _number("--leverage", leverage, least=Decimal(1)))
-
-
-def _layouts(given: Sequence[str], files: Sequence[Path]) -> dict[Path, str]:
-    """The layout of each file for which one is given."""
-    from ledger.statements.layouts import NAMES
-
-    found: dict[Path, str] = {}
-    for text in given:
-        file, _, name = text.rpartition("=")
-        if name not in NAMES:
-            raise click.UsageError(f"--from {text}: choose a layout from {', '.join(NAMES)}")
-        chosen = [path for path in files if not file or path == Path(file)]
-        if not chosen:
-            raise click.UsageError(f"--from {text}: {file} is none of the files given")
-        found.update(dict.fromkeys(chosen, name))
-    return found
-
-
-def _figures(tolerances: dict[str, Decimal]) -> dict[str, Decimal]:
-    from ledger.reconciliation.figures import FIGURES
-
-    names = sorted({figure.name for figure in FIGURES})
-    for name in tolerances:
-        if name not in names:
-            raise click.UsageError(f"--tolerance {name}: choose a figure from {', '.join(names)}")
-    return tolerances
-
-
-def _amounts(option: str, given: Sequence[str], named: bool = False) -> dict[str, Decimal]:
-    """Amounts by name; the name may be left out unless `named`."""
-    found: dict[str, Decimal] = {}
-    for text in given:
-        name, equals, amount = text.rpartition("=")
-        if named and not equals:
-            raise click.UsageError(f"{option} {text}: write FIGURE=AMOUNT")
-        number = _number(option, amount, least=Decimal(0))
-        if number is not None:
-            found[name] = number
-    return found
-
-
-def _number(option: str, text: str | None, least: Decimal) -> Decimal | None:
-    if text is None:
-        return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or number < least or number >= 10**17 or number != number.quantize(Decimal("1e-18")):
-        raise click.UsageError(f"{option} {text}: give a number of at least {least}, for example {least + 1}")
-    return number

@@ -1,0 +1,1 @@
+"""The commands of `margin-ledger`, and what they say on the screen."""
