@@ -18,8 +18,9 @@ from exact import rows_of
 from ledger import ReconcileRequest, reconcile_files
 from ledger.statements.adjustments import SHEET
 from reports.adjustment_template import ENTRY_ROWS, write_template
-from reports.sheets_statements import ADJUSTMENTS_SHEET
-from reports.workbook import read_frames, write_workbook
+from reports.frames import read_frames
+from reports.sheets.statements import ADJUSTMENTS_SHEET
+from reports.workbook import write_workbook
 
 DUST = Fraction(1, 10**8)
 FIRST_ENTRY = 4

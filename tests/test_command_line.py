@@ -42,7 +42,7 @@ def test_replay_writes_the_frames_of_the_registry(books):
 
 
 def test_csv_and_parquet_hold_the_same(books, tmp_path):
-    from reports.workbook import read_frames
+    from reports.frames import read_frames
 
     out = tmp_path / "books"
     run("replay", DEMO / "events.csv", "--marks", DEMO / "marks.csv", "--out", out, "--format", "csv")
@@ -89,7 +89,17 @@ def test_explain_names_the_positions_there_are(books):
 def test_report_writes_a_workbook(books, tmp_path):
     assert run("report", books, tmp_path / "books.xlsx").exit_code == 0
     names = openpyxl.load_workbook(tmp_path / "books.xlsx").sheetnames
-    assert names == ["About", "Checks", "Positions", "Ledger", "Parameters", "Glossary"]
+    assert names == [
+        "About",
+        "Sign-off",
+        "Checks",
+        "Positions",
+        "Over time",
+        "Ledger",
+        "Parameters",
+        "Manifest",
+        "Glossary",
+    ]
 
 
 def test_report_of_a_folder_without_frames(tmp_path):
@@ -245,7 +255,33 @@ def test_the_console_command_runs_the_demo(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(FIXTURES.parent)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "10 of 10 checks hold." in done.stdout
+    assert "12 of 12 checks hold." in done.stdout
     names = ("demo", "interest", "reconciliation")
     written = {f"spot-margin-{name}{suffix}" for name in names for suffix in ("", ".xlsx")}
     assert {file.name for file in tmp_path.iterdir()} == written
+
+
+@pytest.fixture
+def events():
+    return (DEMO / "events.csv").read_text()
+
+
+def test_a_file_that_is_read_is_never_replaced_or_removed(tmp_path, events):
+    (tmp_path / "ledger.csv").write_text(events)
+    result = run("replay", tmp_path / "ledger.csv", "--out", tmp_path)
+    assert (result.exit_code, (tmp_path / "ledger.csv").read_text()) == (2, events)
+    assert "ledger.csv: is read, and has the name of a frame in the folder that is written" in result.stderr
+
+
+def test_a_file_that_no_run_wrote_is_not_replaced(tmp_path, events):
+    (tmp_path / "house.csv").write_text(events)
+    (tmp_path / "positions.csv").write_text("mine")
+    result = run("replay", tmp_path / "house.csv", "--out", tmp_path)
+    assert (result.exit_code, (tmp_path / "positions.csv").read_text()) == (2, "mine")
+    assert "positions.csv: is not of an earlier run" in result.stderr
+
+
+def test_events_in_the_folder_of_the_frames_stay(tmp_path, events):
+    (tmp_path / "events.csv").write_text(events)
+    assert [run("replay", tmp_path / "events.csv", "--out", tmp_path).exit_code for _ in range(2)] == [0, 0]
+    assert (tmp_path / "events.csv").read_text() == events

@@ -1,8 +1,6 @@
 """The formula a sheet gets from a column, against the same column in exact fractions."""
 
-import os
 import random
-import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ import pytest
 from xlsxwriter import Workbook
 
 from ledger.columns import LEDGER, POSITIONS, Column
-from reports.formulas import Cell, cells, in_words
+from ledger.money import LARGEST
+from reports.cells.formulas import LARGEST_AMOUNT, Cell, cells, in_words
 from reports.picture import convert
 
 COMPUTED = [column for column in (*LEDGER, *POSITIONS) if column.formula]
@@ -52,8 +51,9 @@ def test_a_formula_reads_as_the_glossary_shows_it() -> None:
     words = {column.name: in_words(column) for column in COMPUTED}
     assert words["base_closing"] == "base_opening+base_change"
     assert words["maintenance_margin"] == "liability_value*maintenance_rate/margin_price"
-    ratio = 'IF(liability_value=0,"",IF(requirement_rate=0,"",equity_value/liability_value/requirement_rate))'
-    assert words["margin_ratio"] == ratio
+    both = "equity_value/liability_value"
+    inner = f'IF(ABS({both})/largest_amount>=ABS(requirement_rate),"",{both}/requirement_rate)'
+    assert words["margin_ratio"] == f'IF(ABS(equity_value)/largest_amount>=ABS(liability_value),"",{inner})'
 
 
 def test_an_empty_cell_makes_what_reads_it_empty() -> None:
@@ -86,15 +86,13 @@ def inputs(column: Column, count: int = 50) -> list[dict[str, float]]:
 
 
 @pytest.mark.libreoffice
+@pytest.mark.usefixtures("libreoffice")
 def test_every_formula_agrees_with_exact_fractions(tmp_path: Path) -> None:
-    if shutil.which("soffice") is None:
-        if os.environ.get("MARGIN_LEDGER_REQUIRE_LIBREOFFICE") == "1":
-            pytest.fail("LibreOffice (soffice) is required here and is not installed")
-        pytest.skip("LibreOffice (soffice) is not installed: nothing evaluates the formulas")
     path = tmp_path / "formulas.xlsx"
     with Workbook(str(path)) as book:
         for number, column in enumerate(COMPUTED):
             write_cases(book.add_worksheet(str(number)), column)
+        book.define_name(LARGEST_AMOUNT, f"={LARGEST}")
     computed = openpyxl.load_workbook(convert(path, "xlsx", tmp_path / "recalculated"), data_only=True)
     compared = 0
     for number, column in enumerate(COMPUTED):

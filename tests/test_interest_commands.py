@@ -72,7 +72,7 @@ def test_a_replay_afterwards_leaves_no_interest_behind(compared, tmp_path):
 
 
 def test_csv_frames_hold_the_same(compared, tmp_path):
-    from reports.workbook import read_frames
+    from reports.frames import read_frames
 
     asked = ("--out", tmp_path / "books", "--format", "csv")
     run("interest", "reperform", DEMO / "record.json", DEMO / "desk.csv", *WITH_EVENTS, *asked)

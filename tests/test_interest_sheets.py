@@ -16,7 +16,6 @@ from test_workbook import (
     column,
     differences,
     formulas,
-    libreoffice,
     made_up_frames,
     typed,
     values,
@@ -25,16 +24,26 @@ from test_workbook import (
 from ledger.interest.columns import INTEREST, INTEREST_CAUSES, INTEREST_FRAMES, INTEREST_ROLL
 from ledger.money import MONEY
 from ledger.refusals import LedgerError
-from reports import sheets, sheets_interest_daily, workbook
+from reports import workbook
+from reports.frames import read_frames
 from reports.picture import convert
-from reports.workbook import read_frames, write_workbook
+from reports.sheets import interest_daily as sheets_interest_daily
+from reports.workbook import write_workbook
 
-__all__ = ["book", "libreoffice"]
+__all__ = ["book"]
 # The chart that LibreOffice writes again is more than openpyxl can read; the one of the workbook it can.
 pytestmark = pytest.mark.filterwarnings("ignore:Unable to read chart")
 
 INTEREST_SHEETS = ["Interest per day", "Interest causes", "Interest roll-forward", "Interest"]
 PER_DAY = INTEREST_SHEETS[0]
+
+
+def with_sheets(*names: str) -> list[str]:
+    """The sheets of a workbook that has these ones of interest, too."""
+    ledger = SHEETS.index("Ledger")
+    return [*SHEETS[:ledger], *names, *SHEETS[ledger:]]
+
+
 LONG, SHORT, FLIP = "main:BTC-USDT:BTC", "main:ETH-USDT:USDT", "hedge:BTC-USDT:USDT"
 START = datetime(2026, 11, 1, 22, tzinfo=UTC)
 
@@ -110,6 +119,13 @@ def interest_frames(lines: str = CHARGES) -> dict[str, pl.DataFrame]:
     }
 
 
+def charts_per_day(path: Path) -> list[str]:
+    """The charts of interest per day, as XML."""
+    with zipfile.ZipFile(path) as archive:
+        texts = [archive.read(name).decode() for name in archive.namelist() if "charts/chart" in name]
+    return [text for text in texts if "<a:t>Interest per day" in text]
+
+
 def all_frames(lines: str = CHARGES) -> dict[str, pl.DataFrame]:
     return {**made_up_frames(), **interest_frames(lines)}
 
@@ -131,13 +147,12 @@ def on_sheet(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_the_sheets_stand_between_positions_and_ledger(interest_book: Path) -> None:
-    assert openpyxl.load_workbook(interest_book).sheetnames == [*SHEETS[:3], *INTEREST_SHEETS, *SHEETS[3:]]
+    assert openpyxl.load_workbook(interest_book).sheetnames == with_sheets(*INTEREST_SHEETS)
 
 
 def test_without_interest_the_workbook_is_as_ever(book: Path) -> None:
     assert openpyxl.load_workbook(book).sheetnames == SHEETS
-    with zipfile.ZipFile(book) as archive:
-        assert not [name for name in archive.namelist() if "chart" in name]
+    assert charts_per_day(book) == []
     assert "nterest per day" not in str(column(values(book), "About", "Spot margin ledger", header=1))
 
 
@@ -146,7 +161,7 @@ def test_a_frame_without_rows_has_no_sheet(tmp_path: Path) -> None:
     frames["interest_causes"] = frames["interest_causes"].clear()
     write_workbook(frames, tmp_path / "book.xlsx")
     names = openpyxl.load_workbook(tmp_path / "book.xlsx").sheetnames
-    assert names == [*SHEETS[:3], PER_DAY, "Interest roll-forward", "Interest", *SHEETS[3:]]
+    assert names == with_sheets(PER_DAY, "Interest roll-forward", "Interest")
     write_workbook({**frames, **{name: frames[name].clear() for name in INTEREST_FRAMES}}, tmp_path / "book.xlsx")
     assert openpyxl.load_workbook(tmp_path / "book.xlsx").sheetnames == SHEETS
 
@@ -298,13 +313,10 @@ def test_daily_sums_are_those_of_the_charges(interest_book: Path) -> None:
 
 def test_each_currency_has_a_chart_of_its_own_cells(interest_book: Path) -> None:
     saved = openpyxl.load_workbook(interest_book)
-    assert [len(saved[name]._charts) for name in saved.sheetnames] == [
-        3 * (name == PER_DAY) for name in saved.sheetnames
-    ]
+    assert len(saved[PER_DAY]._charts) == 3
     first = header_of_days(saved) + 1
     rows = {"BTC": (first, first), "ETH": (first + 1, first + 1), "USDT": (first + 2, first + 3)}
-    with zipfile.ZipFile(interest_book) as archive:
-        charts = [archive.read(name).decode() for name in archive.namelist() if "charts/chart" in name]
+    charts = charts_per_day(interest_book)
     found = {re.search(r"<a:t>Interest per day, (\w+)</a:t>", text).group(1): text for text in charts}
     assert set(found) == set(rows)
     for currency, (top, last) in rows.items():
@@ -324,7 +336,6 @@ def test_daily_sums_that_cannot_be_live_are_values_and_say_so(
 ) -> None:
     if limit == "sheets":
         monkeypatch.setattr(workbook, "SHEET_ROWS_MAX", HEADER_ROW + 5)
-        monkeypatch.setattr(sheets, "LONG_TABLE_ROWS", 3)
     else:
         monkeypatch.setattr(sheets_interest_daily, "LIVE_WORK_MAX", 10)
     path = tmp_path / "book.xlsx"
@@ -334,15 +345,13 @@ def test_daily_sums_that_cannot_be_live_are_values_and_say_so(
     header = header_of_days(saved)
     assert [saved[PER_DAY].cell(header - 1, number).value for number in (3, 4, 5, 6)] == ["sum, not live"] * 4
     assert saved["Checks"]["B3"].value == "OK"
-    charts = [name for name in zipfile.ZipFile(path).namelist() if "charts/chart" in name]
-    assert len(charts) == 3
+    assert len(charts_per_day(path)) == 3
 
 
 @pytest.mark.libreoffice
 @pytest.mark.usefixtures("libreoffice")
 def test_many_charges_go_on_on_further_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "SHEET_ROWS_MAX", HEADER_ROW + 5)
-    monkeypatch.setattr(sheets, "LONG_TABLE_ROWS", 3)
     path = tmp_path / "book.xlsx"
     write_workbook(all_frames(), path)
     saved = values(path)
@@ -393,7 +402,6 @@ def test_no_interest_formula_shows_an_error_or_uses_another_function(interest_bo
 def test_many_days_are_drawn_as_lines(tmp_path: Path, days: int, kind: str) -> None:
     lines = "\n".join(f"{24 * day} LONG USDT 0.1 0.1 agrees -" for day in range(days))
     write_workbook(all_frames(lines), tmp_path / "book.xlsx")
-    with zipfile.ZipFile(tmp_path / "book.xlsx") as archive:
-        text = archive.read("xl/charts/chart1.xml").decode()
+    text = charts_per_day(tmp_path / "book.xlsx")[0]
     assert f"<c:{kind}>" in text
     assert "<c:dateAx>" in text

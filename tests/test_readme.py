@@ -7,6 +7,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 import ledger
@@ -18,7 +19,8 @@ from ledger.interest.policy import InterestPolicy, shipped_policies
 from ledger.policies import Policies
 from ledger.reconciliation.columns import CAUSES as BREAK_CAUSES
 from ledger.statements.layouts import LAYOUTS
-from reports.formulas import in_words
+from reports.cells.formulas import in_words
+from reports.sheets.about import SHEETS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -107,7 +109,19 @@ def layouts():
     return table(("layout", "what it is"), *((f"`{name}`", title) for name, title in reversed(known.items())))
 
 
+def sheets():
+    sample = README.parent / "reports" / "samples" / "spot-margin-reconciliation.xlsx"
+    in_order = [name for name in openpyxl.load_workbook(sample, read_only=True).sheetnames if name in SHEETS]
+    sometimes = [name for name in SHEETS if name not in in_order]
+    return table(
+        ("sheet", "what it shows"),
+        *((name, SHEETS[name]) for name in in_order),
+        *((f"{name} (where there are any)", SHEETS[name]) for name in sometimes),
+    )
+
+
 TABLES = {
+    "sheets": sheets,
     "events": events,
     "measures": measures,
     "policies": policies,
@@ -128,6 +142,13 @@ def between(name, text):
 @pytest.mark.parametrize("name", TABLES)
 def test_the_tables_are_those_of_the_code(name):
     assert between(name, README.read_text()).group(1).strip() == TABLES[name](), "run python tests/test_readme.py"
+
+
+def test_pictures_and_links_are_there():
+    text = README.read_text()
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    assert len(targets) > 5
+    assert [target for target in targets if not (README.parent / target).exists()] == []
 
 
 def test_the_library_example_runs(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from test_reconciliation_sheets import LB, LONG, all_frames, frame_of
 
 from ledger.money import MONEY
 from ledger.reconciliation.columns import BREAK_CAUSES, BREAKS
-from reports.reconciliation_summary import reconciliation_told
+from reports.commands.reconciliation_summary import reconciliation_told
 
 
 def told(**changed: pl.DataFrame) -> list[str]:
@@ -138,3 +138,14 @@ def test_amounts_are_told_to_the_last_digit() -> None:
     breaks = all_frames()["breaks"].tail(1).with_columns(difference=tiny)
     line = next(line for line in told(breaks=breaks) if "too high" in line)
     assert f"{Decimal('0.000000000000000001'):f} ETH too high" in line
+
+
+def test_what_became_of_breaks_since_the_run_before_is_said() -> None:
+    reviews = all_frames()["reviews"]
+    assert "3 breaks: 1 new, 2 carried on, 1 resolved" in told()
+    parameters = all_frames()["parameters"]
+    before = parameters.head(1).with_columns(name=pl.lit("reconcile.previous"), value=pl.lit("may\x1b.xlsx"))
+    assert told(parameters=before)[-2] == r"3 breaks: 1 new, 2 carried on, 1 resolved since may\x1b.xlsx"
+    assert told(parameters=before, reviews=reviews.clear())[-2].startswith("0 breaks: none new, none resolved since")
+    first = reviews.filter(pl.col("state") == "open").with_columns(change=pl.lit("new", reviews.schema["change"]))
+    assert not [line for line in told(reviews=first) if line.startswith("3 breaks: ")]
