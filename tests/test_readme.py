@@ -144,13 +144,6 @@ def test_the_tables_are_those_of_the_code(name):
     assert between(name, README.read_text()).group(1).strip() == TABLES[name](), "run python tests/test_readme.py"
 
 
-def test_pictures_and_links_are_there():
-    text = README.read_text()
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
-    assert len(targets) > 5
-    assert [target for target in targets if not (README.parent / target).exists()] == []
-
-
 def test_the_library_example_runs(tmp_path, monkeypatch):
     demo = README.parent / "fixtures" / "demo"
     for name in ("events.csv", "marks.csv"):
@@ -165,7 +158,7 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
 
 def test_every_file_the_readme_names_exists():
     for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text()):
-        assert (README.parent / target).is_file(), target
+        assert (README.parent / target).exists(), target
 
 
 if __name__ == "__main__":

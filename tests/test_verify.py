@@ -408,7 +408,8 @@ def test_values_that_were_not_saved_are_told_once_a_sheet(folder: Path, tmp_path
 # Files
 
 
-def test_inputs_are_held_against_the_manifest(folder: Path, tmp_path: Path) -> None:
+def test_inputs_are_held_against_the_manifest(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the demo may have left its files in the folder of the checkout
     books = []
     for name in ("without", "beside", "changed"):
         (tmp_path / name).mkdir()

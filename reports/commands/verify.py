@@ -1,7 +1,7 @@
 """The command `margin-ledger verify`: proves workbooks, and names every cell that disagrees."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,11 @@ import click
 from reports.commands.terminal import BAD_INPUT, BREAKS, FILE, OK, errors_told, progress_told
 
 if TYPE_CHECKING:
+    from ledger.refusals import LedgerError
     from reports.verification.run import Verification
 
+_TOGETHER = 20
+"""Workbooks that one run of LibreOffice recalculates."""
 _SHOWN = 20
 """Cells named on the terminal for each workbook; --out writes all."""
 
@@ -48,7 +51,6 @@ def verify(books: tuple[Path, ...], inputs: Path | None, frames: Path | None, ou
     """
     with errors_told(None):
         from ledger.refusals import LedgerError
-        from reports.verification.run import verify as verified
 
         if frames is not None and len(books) > 1:
             raise LedgerError("--frames: give the one workbook that was made of this folder")
@@ -58,21 +60,36 @@ def verify(books: tuple[Path, ...], inputs: Path | None, frames: Path | None, ou
         if out is not None and not out.parent.is_dir():
             raise LedgerError(f"{out}: cannot be written (there is no folder {out.parent})")
         found, worst = list["Verification"](), OK
-        for book in books:
-            try:
-                with progress_told() as progress:
-                    (one,) = verified([book], inputs, frames, progress)
-            except LedgerError as error:
-                # The others are verified all the same.
-                click.echo(f"Error: {error}", err=True)
-                worst = BAD_INPUT
-                continue
-            _tell(one)
-            found.append(one)
-            worst = max(worst, BREAKS if one.findings.height else OK)
+        for start in range(0, len(books), _TOGETHER):
+            for one in _each(books[start : start + _TOGETHER], inputs, frames):
+                if isinstance(one, LedgerError):
+                    click.echo(f"Error: {one}", err=True)
+                    worst = BAD_INPUT
+                    continue
+                _tell(one)
+                found.append(one)
+                worst = max(worst, BREAKS if one.findings.height else OK)
         if out is not None:
             _write(found, out)
         sys.exit(worst)
+
+
+def _each(books: Sequence[Path], inputs: Path | None, frames: Path | None) -> "Iterator[Verification | LedgerError]":
+    """What is found of each workbook, or why it cannot be read: then the others are verified all the same."""
+    from ledger.refusals import LedgerError
+    from reports.verification.run import verify as verified
+
+    try:
+        with progress_told() as progress:
+            found = verified(books, inputs, frames, progress)
+    except LedgerError as error:
+        if len(books) == 1:
+            yield error
+            return
+        for book in books:
+            yield from _each([book], inputs, frames)
+        return
+    yield from found
 
 
 def _tell(one: "Verification") -> None:

@@ -38,6 +38,8 @@ heading of the column, what its cells are, and the column of its exact texts if 
 headings of the first one of a sheet, such as its totals, has no word for its cells."""
 _AGAIN = {"text": "again_text", "number": "again_number", "is_error": "again_is_error"}
 _GROUP_ROWS = 50_000
+_HELD_CELLS = 50_000
+"""Cells of a sheet up to which they stay in memory, by column: they are asked for many times."""
 
 
 @dataclass
@@ -48,11 +50,16 @@ class Sheets:
     folder: Path
     tables: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TABLE_COLUMNS))
     _loaded: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict)
+    _held: dict[str, dict[int, pl.DataFrame]] = field(default_factory=dict)
 
     def keep(self, sheet: str) -> None:
         """Read a sheet as it was saved."""
         cells = pl.concat([pl.DataFrame(schema=CELLS), *self.book.cells(sheet)])
-        cells.sort("column", "row").write_parquet(self._file(sheet), row_group_size=_GROUP_ROWS)
+        ordered = cells.sort("column", "row")
+        ordered.write_parquet(self._file(sheet), row_group_size=_GROUP_ROWS)
+        if ordered.height <= _HELD_CELLS:
+            by_column = ordered.partition_by("column", as_dict=True, maintain_order=True)
+            self._held[sheet] = {int(column): own for (column,), own in by_column.items()}
 
     def keep_recalculated(self, sheet: str, again: SavedBook) -> None:
         """Read what a recalculated copy has where the sheet has formulas: row, column, and again_text etc."""
@@ -68,7 +75,11 @@ class Sheets:
 
     def cells(self, sheet: str, columns: Iterable[int]) -> pl.DataFrame:
         """The cells of some columns of a sheet, by column and row."""
-        return self.scan(sheet).filter(pl.col("column").is_in(list(columns))).collect()
+        wanted = sorted(set(columns))
+        if sheet in self._held:
+            held = self._held[sheet]
+            return pl.concat([pl.DataFrame(schema=CELLS), *(held[column] for column in wanted if column in held)])
+        return self.scan(sheet).filter(pl.col("column").is_in(wanted)).collect()
 
     def formulas(self, sheet: str) -> pl.DataFrame:
         """The cells of a sheet that hold a formula, with again_text, again_number, again_is_error: recalculated."""
