@@ -9,7 +9,7 @@ import polars as pl
 from reports.cells.fields import serial, without_number
 from reports.previous_rules import is_own_id
 from reports.verification.formulas import forms, objection
-from reports.verification.model import is_that_of_the_code, model
+from reports.verification.model import BY_CIRCUMSTANCES, is_that_of_the_code, model
 from reports.verification.results import found, nothing, value
 from reports.verification.rounding import allowed, rounded
 from reports.verification.sheets import EXACT_TEXT, Sheets
@@ -208,7 +208,8 @@ def _rule(here: pl.DataFrame, first: int) -> pl.DataFrame:
 def _not_of_the_code(sheets: Sheets, one: Mapping[str, Any], here: pl.DataFrame) -> pl.DataFrame:
     """The formula of a column, if it is not one that this program gives to it."""
     expected = model().formulas.get((one["table"], one["heading"]))
-    if here.is_empty() or expected is None or one["cells"] is None:
+    by_circumstances = (one["table"], one["heading"]) in BY_CIRCUMSTANCES
+    if here.is_empty() or expected is None or one["cells"] is None or by_circumstances:
         return nothing()
     rule = _rule(here, one["first"])
     row, formula = rule["row"][0], rule["formula"][0]

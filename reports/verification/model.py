@@ -40,6 +40,14 @@ class Model:
     tied: dict[str, list[str]]
 
 
+BY_CIRCUMSTANCES = {
+    (table, heading)
+    for table in ("Interest", "Comparison", "Breaks")
+    for heading in ("Difference", "Own difference", "Cumulative difference")
+}
+"""Columns whose formula follows from what the frame compares, and whether it does: the model has not all of them."""
+
+
 @cache
 def model() -> Model:
     """The model of this version of the program."""
