@@ -65,7 +65,8 @@ class Column:
         return expression.cast(self.dtype).alias(self.name)
 
 
-def _computed(formula: Callable[..., Any], unit: str, source: str) -> Column:
+def computed(formula: Callable[..., Any], unit: str, source: str) -> Column:
+    """The money column of a measure: its name and first line are those of the function."""
     description = (inspect.getdoc(formula) or "").splitlines()[0]
     return Column(formula.__name__, MONEY, unit, description, source, formula)
 
@@ -139,13 +140,13 @@ LEDGER = (
     Column("realised_pnl", MONEY, "margin currency", "What the closing left of the leg in margin currency.", "rules 1"),
     Column("base_opening", MONEY, "base", f"Base leg before the event: {_LEG}.", "rules 1, 8"),
     Column("base_change", MONEY, "base", "Change of the base leg, from the flows of the event.", "rules 2"),
-    _computed(measures.base_closing, "base", "rules 8"),
+    computed(measures.base_closing, "base", "rules 8"),
     Column("quote_opening", MONEY, "quote", f"Quote leg before the event: {_LEG}.", "rules 1, 8"),
     Column("quote_change", MONEY, "quote", "Change of the quote leg, from the flows of the event.", "rules 2"),
-    _computed(measures.quote_closing, "quote", "rules 8"),
+    computed(measures.quote_closing, "quote", "rules 8"),
     Column("margin_opening", MONEY, "margin currency", "Margin before the event.", "rules 5, 8"),
     Column("margin_change", MONEY, "margin currency", "Margin posted, added, taken out or released.", "rules 2, 5"),
-    _computed(measures.margin_closing, "margin currency", "rules 8"),
+    computed(measures.margin_closing, "margin currency", "rules 8"),
     Column("account_base", MONEY, "base", "Change of the account in base currency.", "rules 1, 2"),
     Column("account_quote", MONEY, "quote", "Change of the account in quote currency.", "rules 1, 2"),
     Column("insurance_fund", MONEY, "margin currency", "What a liquidation left to the insurance fund.", "rules 6"),
@@ -200,26 +201,26 @@ MARK_FIGURES = (
 )
 
 DISPLAY = (
-    _computed(measures.assets_shown_new, "asset's currency", "rules 1 [O]"),
-    _computed(measures.assets_shown_old, "asset's currency", "rules 1 [O]"),
-    _computed(measures.liability_shown, "liability's currency", "rules 1 [O]"),
+    computed(measures.assets_shown_new, "asset's currency", "rules 1 [O]"),
+    computed(measures.assets_shown_old, "asset's currency", "rules 1 [O]"),
+    computed(measures.liability_shown, "liability's currency", "rules 1 [O]"),
 )
 
 MEASURES = (
-    _computed(measures.base_owed, "base", "rules 3 [O]"),
-    _computed(measures.quote_owed, "quote", "rules 3 [O]"),
-    _computed(measures.margin_price, "quote per margin currency", "rules 4"),
-    _computed(measures.net_value, "quote", "rules 4"),
-    _computed(measures.liability_value, "quote", "rules 4"),
-    _computed(measures.floating_pnl, "margin currency", "rules 4 [V]"),
-    _computed(measures.floating_pnl_ratio, "share of initial margin", "rules 4 [V]"),
-    _computed(measures.maintenance_margin, "margin currency", "rules 4 [V]"),
-    _computed(measures.liquidation_fee, "margin currency", "rules 4 [V]"),
-    _computed(measures.requirement_rate, "share of liability", "rules 4 [D]"),
-    _computed(measures.equity_value, "quote", "rules 4 [V]"),
-    _computed(measures.margin_ratio, "1 = 100 %", "rules 4 [V]"),
-    _computed(measures.liquidation_price, "quote per base", "rules 4 [V]"),
-    _computed(measures.bankruptcy_price, "quote per base", "rules 4 [O]"),
+    computed(measures.base_owed, "base", "rules 3 [O]"),
+    computed(measures.quote_owed, "quote", "rules 3 [O]"),
+    computed(measures.margin_price, "quote per margin currency", "rules 4"),
+    computed(measures.net_value, "quote", "rules 4"),
+    computed(measures.liability_value, "quote", "rules 4"),
+    computed(measures.floating_pnl, "margin currency", "rules 4 [V]"),
+    computed(measures.floating_pnl_ratio, "share of initial margin", "rules 4 [V]"),
+    computed(measures.maintenance_margin, "margin currency", "rules 4 [V]"),
+    computed(measures.liquidation_fee, "margin currency", "rules 4 [V]"),
+    computed(measures.requirement_rate, "share of liability", "rules 4 [D]"),
+    computed(measures.equity_value, "quote", "rules 4 [V]"),
+    computed(measures.margin_ratio, "1 = 100 %", "rules 4 [V]"),
+    computed(measures.liquidation_price, "quote per base", "rules 4 [V]"),
+    computed(measures.bankruptcy_price, "quote per base", "rules 4 [O]"),
 )
 
 POSITIONS = (*_IDENTITY, *_BALANCES, *DISPLAY, *MARK_FIGURES, *MEASURES)
@@ -277,7 +278,7 @@ INPUT_SUMS = (
     Column("absolute_total", MONEY, "currency", "Sum of the amounts without their signs.", "run"),
     Column("left_out", MONEY, "currency", "Of the sum: after the as-at time, or before the opening.", "run"),
     Column("booked", MONEY, "currency", "Sum in the ledger; empty: it stands there otherwise.", "ledger"),
-    _computed(measures.not_booked, "currency", "rules 8"),
+    computed(measures.not_booked, "currency", "rules 8"),
 )
 
 MARKS = (

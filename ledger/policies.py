@@ -1,52 +1,22 @@
 """The open questions of the accounting rules, each a named choice with its default and its source."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
 from ledger.refusals import PolicyError
 
 
-def _choice(default: str, description: str, source: str) -> Any:
+def choice(default: str, description: str, source: str) -> Any:
+    """A field of Choices: its default, what it decides and where that is stated."""
     return field(default=default, metadata={"description": description, "source": source})
 
 
 @dataclass(frozen=True)
-class Policies:
-    """One field per policy. `Policies.parse(["overfill=spot_first"])` reads them from text."""
-
-    overfill: Literal["reverse", "spot_first"] = _choice(
-        "reverse",
-        "What the rest of an order does after it closed the position: open the opposite one at once, or first trade"
-        " the assets left over from the closed one as spot.",
-        "rules.md 2 [S]; spot_first after an API note [O]",
-    )
-    entry_price: Literal["cumulative_opened", "net_remaining"] = _choice(
-        "cumulative_opened",
-        "Average over all opening fills of the position, or over the quantity that remains.",
-        "rules.md 2 [O, second hand]",
-    )
-    liquidation_residual: Literal["insurance_fund", "account"] = _choice(
-        "insurance_fund",
-        "Who receives what a full liquidation leaves (or pays what it lacks), unless the event records an amount.",
-        "rules.md 6 [S]",
-    )
-    fee_outside_pair: Literal["keep_apart", "refuse"] = _choice(
-        "keep_apart",
-        "A fee in a third currency is paid by the account and touches no leg, or is refused as an input error.",
-        "rules.md 2 [V]",
-    )
-    time_order: Literal["strict", "sort"] = _choice(
-        "strict",
-        "Refuse a file in which the time of a position goes backwards, or sort it by time (ties keep file order).",
-        "canonical events [D]",
-    )
-    initial_margin_tolerance: Decimal = _choice(
-        "0.001",
-        "Largest relative difference between a recorded initial margin and quantity / leverage.",
-        "rules.md 2 [V]: one real record differs by 0.024 %",
-    )
+class Choices:
+    """Named choices: a field is one of some words, or a number of zero or more, and a frozen dataclass has them all."""
 
     def __post_init__(self) -> None:
         """Turn text into the field's type; raises PolicyError naming every wrong value."""
@@ -72,22 +42,10 @@ class Policies:
         return []
 
     @classmethod
-    def parse(cls, assignments: list[str]) -> "Policies":
-        """Policies from `name=value` texts; raises PolicyError that lists every unknown name and wrong value."""
-        names = [option.name for option in dataclasses.fields(cls)]
-        chosen: dict[str, Any] = {}
-        problems = []
-        for assignment in assignments:
-            name, equals, value = assignment.partition("=")
-            if not equals or name not in names:
-                problems.append(f"policy {assignment}: write NAME=VALUE with one of {', '.join(names)}")
-            elif name in chosen:
-                problems.append(f"policy {name}: given twice")
-            else:
-                chosen[name] = value
-        if problems:
-            raise PolicyError(problems)
-        return cls(**chosen)
+    def parse(cls, assignments: Sequence[str]) -> Self:
+        """The choices of `name=value` texts; raises PolicyError that lists every unknown name and wrong value."""
+        found: Self = parsed(assignments, (cls,))[0]
+        return found
 
     def rows(self) -> list[dict[str, str]]:
         """One row per policy: name, value, description, source."""
@@ -100,3 +58,67 @@ class Policies:
             }
             for option in dataclasses.fields(self)
         ]
+
+
+@dataclass(frozen=True)
+class Policies(Choices):
+    """One field per policy. `Policies.parse(["overfill=spot_first"])` reads them from text."""
+
+    overfill: Literal["reverse", "spot_first"] = choice(
+        "reverse",
+        "What the rest of an order does after it closed the position: open the opposite one at once, or first trade"
+        " the assets left over from the closed one as spot.",
+        "rules.md 2 [S]; spot_first after an API note [O]",
+    )
+    entry_price: Literal["cumulative_opened", "net_remaining"] = choice(
+        "cumulative_opened",
+        "Average over all opening fills of the position, or over the quantity that remains.",
+        "rules.md 2 [O, second hand]",
+    )
+    liquidation_residual: Literal["insurance_fund", "account"] = choice(
+        "insurance_fund",
+        "Who receives what a full liquidation leaves (or pays what it lacks), unless the event records an amount.",
+        "rules.md 6 [S]",
+    )
+    fee_outside_pair: Literal["keep_apart", "refuse"] = choice(
+        "keep_apart",
+        "A fee in a third currency is paid by the account and touches no leg, or is refused as an input error.",
+        "rules.md 2 [V]",
+    )
+    time_order: Literal["strict", "sort"] = choice(
+        "strict",
+        "Refuse a file in which the time of a position goes backwards, or sort it by time (ties keep file order).",
+        "canonical events [D]",
+    )
+    initial_margin_tolerance: Decimal = choice(
+        "0.001",
+        "Largest relative difference between a recorded initial margin and quantity / leverage.",
+        "rules.md 2 [V]: one real record differs by 0.024 %",
+    )
+
+
+def parsed(assignments: Sequence[str], kinds: Sequence[type[Choices]]) -> list[Any]:
+    """The choices of each kind, from `name=value` texts of all of them together.
+
+    Raises PolicyError that lists every unknown name and every wrong value.
+    """
+    owners = {option.name: kind for kind in kinds for option in dataclasses.fields(kind)}
+    chosen: dict[str, str] = {}
+    problems = []
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in owners:
+            problems.append(f"policy {assignment}: write NAME=VALUE with one of {', '.join(owners)}")
+        elif name in chosen:
+            problems.append(f"policy {name}: given twice")
+        else:
+            chosen[name] = value
+    found = []
+    for kind in kinds:
+        try:
+            found.append(kind(**{name: value for name, value in chosen.items() if owners[name] is kind}))
+        except PolicyError as error:
+            problems += error.problems
+    if problems:
+        raise PolicyError(problems)
+    return found
