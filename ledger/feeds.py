@@ -11,12 +11,12 @@ from ledger.columns import Column
 from ledger.formats import OpenedFile, opened
 from ledger.interest.columns import UNITS
 from ledger.json_files import Record, keys_of, record_batches
-from ledger.layout import Feed, canonical, double, nearest, places, recognised
+from ledger.layout import Feed, canonical, nearest, places, recognised
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.rules import Refused, Rule, broken_rules, refusals_of
 from ledger.tables import IS_MISSING, RawBatch, Table, refusals_frame
 
-__all__ = ["NO_UNIT", "Feed", "FeedRows", "FileRows", "canonical", "double", "read_feed", "read_files"]
+__all__ = ["NO_UNIT", "Feed", "FeedRows", "FileRows", "canonical", "read_feed", "read_files"]
 
 _BATCH_ROWS = 1_000_000
 _SHOWN = 200  # characters of a refused value
@@ -76,7 +76,6 @@ def _typed(
     raw = _kept(given, feed, table)
     typed, refused = type_table(raw, table.columns)
     rows = typed.select(*(feed.value(column) for column in columns), "row")
-    refused += _no_doubles(typed, feed)
     refusals = refusals_of(str(path), raw, refused + _broken(raw, rows, feed, rules, refused))
     good = rows.join(refusals, on="row", how="anti", maintain_order="left") if refusals.height else rows
     every = pl.concat([*(batch.refusals for batch in batches), refusals]).sort("row", maintain_order=True)
@@ -89,13 +88,6 @@ def _kept(raw: pl.DataFrame, feed: Feed, table: Table) -> pl.DataFrame:
     asked = tuple(column for column in table.columns if column.name in feed.keeps.meta.root_names())
     kept = type_table(raw, asked)[0].select(feed.keeps.fill_null(False)).to_series()
     return raw.filter(kept)
-
-
-def _no_doubles(typed: pl.DataFrame, feed: Feed) -> list[Refused]:
-    """Texts that should be numbers, in columns that are read as doubles."""
-    rule, remedy = "A number has digits, and may have a sign, a point and an exponent.", "Export the file again."
-    masks = typed.select((pl.col(name) != "") & double(name).is_null() for name in feed.doubles)
-    return [Refused(mask.name, rule, remedy, mask.fill_null(False)) for mask in masks.iter_columns() if mask.any()]
 
 
 def _broken(

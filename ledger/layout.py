@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,12 @@ import polars as pl
 from ledger.cells import Reason
 from ledger.columns import Column
 from ledger.json_files import flattened
-from ledger.money import MONEY
 from ledger.refusals import refuse_file
 from ledger.rules import Refused, Rule
 from ledger.tables import Table
 
 _NEAR = 0.5  # share of a layout's columns that makes a file look like it
 _LISTED = 6  # of so many layouts a refusal lists the columns
-
-
-def double(name: str) -> pl.Expr:
-    """The number in a text column of the file, rounded half-even at 18 decimals; empty where there is none.
-
-    For figures that an exchange computes in binary floating point and prints with more digits than they have, or with
-    an exponent. A text that is no number is refused wherever a feed's `values` read it with this.
-    """
-    return pl.col(name).cast(MONEY, strict=False)
 
 
 @dataclass(frozen=True)
@@ -69,12 +58,6 @@ class Feed:
         else:
             value = pl.col(self.names[column.name]) if column.name in self.names else pl.lit(None)
         return value.cast(column.dtype).alias(column.name)
-
-    @cached_property
-    def doubles(self) -> tuple[str, ...]:
-        """Columns of the file that `values` read as doubles."""
-        texts = [str(value) for value in self.values.values()]
-        return tuple(name for name in self.also if any(str(double(name)) in text for text in texts))
 
     def ours(self, refused: Refused) -> Refused:
         """A refusal of a file's column as one of the column of ours that comes from it."""

@@ -3,7 +3,7 @@
 import polars as pl
 
 from ledger.columns import TIME, Column
-from ledger.feeds import Feed, double
+from ledger.feeds import Feed
 from ledger.money import MONEY
 
 MOVEMENTS = (
@@ -46,10 +46,10 @@ POSITIONS_FEED = Feed(
     gives=POSITIONS,
     title="positions",
     known_by=(frozenset({"posId", "upl"}),),
-    names={"time": "uTime", "instrument": "instId"},
+    names={"time": "uTime", "instrument": "instId", "floating_pnl": "upl"},
     needs=("posId",),
-    also={"posId": pl.String, "upl": pl.String, "baseAsset.borrowed": MONEY},
-    values={"floating_pnl": pl.coalesce(double("upl"), pl.lit(None, MONEY)), "borrowed": pl.col("baseAsset.borrowed")},
+    also={"posId": pl.String, "baseAsset.borrowed": MONEY},
+    values={"borrowed": pl.col("baseAsset.borrowed")},
 )
 HISTORY_FEED = Feed(
     name="history",

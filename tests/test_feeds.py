@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.columns import Column
-from ledger.feeds import FileRows, double, read_files
+from ledger.feeds import FileRows, read_files
 from ledger.formats import raw_batches
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Rule
@@ -276,33 +276,6 @@ def test_no_records_are_no_mistake(tmp_path: Path) -> None:
     for text in ("[]", '{"code":"0","data":[]}'):
         found = read(put(tmp_path / "a.json", text))
         assert (found.parts, found.refusals.height) == ((), 0)
-
-
-# --- doubles ------------------------------------------------------------------------------------------------
-
-
-@given(
-    st.one_of(
-        st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**16), max_value=10**16).map(str),
-        st.floats(allow_nan=False, allow_infinity=False, min_value=-1e16, max_value=1e16).map(repr),
-        st.from_regex(r"-?[0-9]{1,15}\.[0-9]{17}[05][05]?", fullmatch=True).filter(str.isascii),
-    )
-)
-def test_a_double_is_rounded_half_even_at_18_decimals(text: str) -> None:
-    found = pl.DataFrame({"a": [text]}).select(double("a")).item()
-    assert found == Decimal(text).quantize(Decimal("1e-18"), ROUND_HALF_EVEN, Context(prec=80))
-
-
-@pytest.mark.parametrize("text", ["", "nan", "Infinity", "-inf", "1e30", "0x1", "1_0", "--1", "1e", "e5", "1 ", "1,5"])
-def test_what_is_no_double_is_empty(text: str) -> None:
-    assert pl.DataFrame({"a": [text]}).select(double("a")).item() is None
-
-
-def test_a_text_that_is_no_double_is_refused_and_an_empty_one_is_not(tmp_path: Path) -> None:
-    uneven = [{**POSITION, "upl": text} for text in ("", "1e-7", "x", "0.1234567890123456789")]
-    found = read(put(tmp_path / "a.json", json.dumps(uneven)))
-    assert found.refusals.select("row", "column", "value").rows() == [(3, "upl", "x")]
-    assert found.parts[0].rows["floating_pnl"].to_list() == [None, Decimal("1e-7"), Decimal("0.123456789012345679")]
 
 
 # --- a forced layout, several files -------------------------------------------------------------------------

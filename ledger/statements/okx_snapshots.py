@@ -31,7 +31,7 @@ def figure(name: str) -> pl.Expr:
 
     Where a position is to be compared, a text that is no number comes out beyond all amounts, so that it is refused.
     """
-    number = pl.col(name).str.strip_chars().cast(MONEY, strict=False)  # `feeds.double` would refuse other positions too
+    number = pl.col(name).str.strip_chars().cast(MONEY, strict=False)
     is_text = IS_ISOLATED_MARGIN & number.is_null() & (pl.col(name) != "")
     return pl.when(is_text.fill_null(False)).then(_NO_NUMBER).otherwise(number)
 
