@@ -11,9 +11,9 @@ import pytest
 from okx_files import RECORDS, Row, amounts, as_json, at, good, read, refused
 
 from ledger.columns import schema
+from ledger.risk.columns import TIERS
 from ledger.rules import broken_rules
 from ledger.statements.columns import SNAPSHOTS, STATEMENTS
-from ledger.statements.okx_tiers import TIERS
 from ledger.statements.rules import SNAPSHOT_RULES, STATEMENT_RULES
 
 # --- positions and tiers ------------------------------------------------------------------------------------
@@ -171,7 +171,11 @@ def test_published_tiers_come_out_right(tmp_path: Path) -> None:
     (file,) = read(tmp_path, as_json(tmp_path / "tiers.json", *record))
     assert file.refusals.height == 0
     assert file.parts[0].rows.select(column.name for column in TIERS).rows() == [
-        ("BTC-USDT", 1, *(Decimal(text) for text in ("0", "50", "50", "500000", "0.03", "0.1", "10")))
+        (
+            *("BTC-USDT", None, 1),
+            *(Decimal(text) for text in ("0", "50", "50", "500000", "0.03", "0.1", "10")),
+            "OKX position tiers",
+        )
     ]
 
 

@@ -2,30 +2,18 @@
 
 import polars as pl
 
-from ledger.columns import Column
+from ledger.columns import TIME
 from ledger.feeds import Feed
-from ledger.money import MONEY
+from ledger.risk.columns import TIERS
 from ledger.rules import Rule
 
-TIERS = (
-    Column("instrument", pl.String, "", "Instrument, or family of instruments, of the tier.", "exchange file"),
-    Column("tier", pl.UInt16, "", "Number of the tier, from 1.", "exchange file"),
-    Column("smallest_size", MONEY, "as the exchange states", "Smallest position of the tier.", "exchange file"),
-    Column("largest_size", MONEY, "as the exchange states", "Largest position of the tier.", "exchange file"),
-    Column("largest_base_loan", MONEY, "base", "Largest liability in base of the tier.", "exchange file"),
-    Column("largest_quote_loan", MONEY, "quote", "Largest liability in quote of the tier.", "exchange file"),
-    Column("maintenance_rate", MONEY, "share of liability", "Maintenance rate of the tier.", "rules 6 [S]"),
-    Column("minimum_initial_rate", MONEY, "share", "Smallest initial margin rate of the tier.", "exchange file"),
-    Column("maximum_leverage", MONEY, "times", "Largest leverage of the tier.", "exchange file"),
-)
-"""One row per instrument and tier. Spot margin is tiered by liability, whichever currency gives the higher tier."""
-
 _TIER = pl.col("tier").is_not_null() & (pl.col("tier") > 0)
+_TITLE = "OKX position tiers"
 
 FEED = Feed(
     name="okx-tiers",
     gives=TIERS,
-    title="OKX position tiers",
+    title=_TITLE,
     known_by=(frozenset({"tier", "maxLever", "mmr"}),),
     names={
         "instrument": "instId",
@@ -38,10 +26,12 @@ FEED = Feed(
         "maximum_leverage": "maxLever",
     },
     needs=("tier", "mmr"),
-    also={"tier": pl.String, "instFamily": pl.String, "uly": pl.String},
+    also={"tier": pl.String, "instFamily": pl.String, "uly": pl.String, "valid_from": TIME, "ts": TIME},
     values={
         "instrument": pl.coalesce("instId", "instFamily", "uly"),
         "tier": pl.col("tier").cast(pl.UInt16, strict=False),
+        "valid_from": pl.coalesce("valid_from", "ts"),
+        "stated_by": pl.lit(_TITLE),
     },
     rules={
         "tier_is_a_number": Rule(
@@ -61,4 +51,4 @@ FEED = Feed(
         },
     },
 )
-"""The layout of tiers."""
+"""The layout of tiers. The answer has no time of its own; one that a user adds as `ts` or `valid_from` counts."""

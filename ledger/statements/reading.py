@@ -17,13 +17,13 @@ from ledger.policies import Policies
 from ledger.progress import Progress, silent
 from ledger.reading import EVENTS_SCHEMA
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
+from ledger.risk.columns import TIERS
 from ledger.rules import Rule
 from ledger.statements.adjustments import COMMENTS_SCHEMA, read_adjustments
 from ledger.statements.certificate import Window, certificate
 from ledger.statements.columns import SNAPSHOTS, STATEMENTS
 from ledger.statements.layouts import CANONICAL, LAYOUTS
 from ledger.statements.merging import ROWS_SCHEMA, Merged, merged
-from ledger.statements.okx_tiers import TIERS
 from ledger.statements.rules import SNAPSHOT_RULES, STATEMENT_RULES
 from ledger.statements.transactions import Defaults, Transactions, events_of
 
