@@ -21,6 +21,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 _KEPT = os.environ.get("MARGIN_LEDGER_KEEP_WORKBOOKS")
 
 
+_LONGEST = ("test_verify.py", "test_detection.py", "test_interest_reperformance.py")
+"""Files whose tests take longest. They begin first, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, all others in their order."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
 @pytest.fixture
 def libreoffice() -> None:
     """Skips where LibreOffice is absent, unless the environment says that it must be there."""

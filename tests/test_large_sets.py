@@ -1,5 +1,6 @@
 """Large sets: no row is ever lost, be it on a sheet, on one of several, or in a file beside the workbook."""
 
+import shutil
 from pathlib import Path
 
 import openpyxl
@@ -49,12 +50,21 @@ def manifest(book: openpyxl.Workbook, heading: str) -> list[dict]:
     return found
 
 
-@pytest.fixture
-def beside(tmp_path: Path) -> tuple[Path, dict[str, pl.DataFrame]]:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pl.DataFrame]]:
     """A workbook of which all detail of more than a few rows is beside it, and its frames."""
-    frames = interest_too()
-    write_workbook(frames, tmp_path / "book.xlsx", LIMIT)
-    return tmp_path / "book.xlsx", frames
+    path, frames = tmp_path_factory.mktemp("beside") / "book.xlsx", interest_too()
+    write_workbook(frames, path, LIMIT)
+    return path, frames
+
+
+@pytest.fixture
+def beside(written: tuple[Path, dict[str, pl.DataFrame]], tmp_path: Path) -> tuple[Path, dict[str, pl.DataFrame]]:
+    """A copy of that workbook and of the files beside it, which a test may replace."""
+    path, frames = written
+    for file in path.parent.iterdir():
+        shutil.copyfile(file, tmp_path / file.name)
+    return tmp_path / path.name, frames
 
 
 def test_every_row_is_on_a_sheet_or_in_the_file_beside(beside: tuple[Path, dict[str, pl.DataFrame]]) -> None:

@@ -162,6 +162,14 @@ def test_a_small_row_is_judged_by_what_it_reads() -> None:
     assert bound('COUNTIFS(A1:A3,">0")', columns) == 0.0
 
 
+def test_each_step_of_a_long_formula_is_worked_out_once() -> None:
+    """Each product reads the value and the error of the one before twice: within each other they would be 2^40."""
+    columns = {1: [1.5], 2: [1.0]}
+    longest, shortest = bound("A1" + "*B1" * 40, columns), bound("A1*B1", columns)
+    assert shortest < longest < 60 * shortest
+    assert bound("SUMIFS(A1:A1,B1:B1,B1)+COUNTIFS(A1:A1,A1,B1:B1,B1)+COUNTIFS(B1:B1,B1)", columns) < 1e-13
+
+
 def test_a_whole_number_loses_nothing_and_a_unit_of_the_15th_digit_is_another_number() -> None:
     numbers = pl.DataFrame({"n": [36202.0, 0.0, 1.5, 9.99999999999999]})
     lost = numbers.select(r=rounded(pl.col("n")))["r"].to_list()

@@ -10,7 +10,7 @@ from reports.cells.fields import serial, without_number
 from reports.previous_rules import is_own_id
 from reports.verification.formulas import forms, objection
 from reports.verification.model import BY_CIRCUMSTANCES, is_that_of_the_code, model
-from reports.verification.results import found, nothing, value
+from reports.verification.results import found, nothing, together, value
 from reports.verification.rounding import allowed, rounded
 from reports.verification.sheets import EXACT_TEXT, Sheets
 from reports.verification.xml import ARRAY
@@ -68,22 +68,33 @@ def _first_of(unsaved: pl.DataFrame, sheet: str) -> pl.DataFrame:
 
 def engine(sheets: Sheets, sheet: str) -> tuple[pl.DataFrame, int]:
     """Numbers that are not the exact amount beside them, and how many were compared."""
-    pairs = sheets.tables.filter((pl.col("sheet") == sheet) & pl.col("exact_column").is_not_null())
-    findings, compared = [nothing()], 0
-    for one in pairs.iter_rows(named=True):
-        inside = pl.col("row").is_between(one["first"], one["last"])
-        numbers = sheets.cells(sheet, [one["column"]]).filter(inside)
-        exact = sheets.cells(sheet, [one["exact_column"]]).filter(inside)
-        findings += [_no_amounts(sheet, exact), _apart(sheets, one, numbers, exact)]
+    has_exact = (pl.col("sheet") == sheet) & pl.col("exact_column").is_not_null()
+    pairs = sheets.tables.filter(has_exact).with_row_index("pair")
+    findings, compared = list[pl.DataFrame](), 0
+    # All columns at once, or column by column where there are many cells.
+    for some in pairs.iter_slices(max(1, pairs.height) if sheets.is_held(sheet) else 1):
+        numbers, exact = (_paired(sheets, sheet, some, column) for column in ("column", "exact_column"))
+        findings += [_no_amounts(sheet, exact), _apart(sheets, sheet, numbers, exact)]
         compared += exact.height
     findings += [_other_times(sheets, sheet), _other_names(sheets, sheet)]
-    return pl.concat(findings), compared
+    return together(findings), compared
+
+
+def _paired(sheets: Sheets, sheet: str, pairs: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The cells of these columns, the numbers or their exact texts, with the number of their `pair` and `beside`.
+
+    `beside` is the column of the numbers, of which `pairs` has one row per table.
+    """
+    places = pairs.select("pair", "first", "last", beside="column", column=column)
+    cells = sheets.cells(sheet, places["column"])
+    inside = pl.col("row").is_between("first", "last")
+    return places.join(cells, on="column", maintain_order="left_right").filter(inside).drop("first", "last")
 
 
 def _other_times(sheets: Sheets, sheet: str) -> pl.DataFrame:
     """Dates that are not the time as ISO text beside them, to the millisecond."""
     here = sheets.tables.filter((pl.col("sheet") == sheet) & pl.col("cells").is_not_null())
-    findings = [nothing()]
+    findings = list[pl.DataFrame]()
     for one in here.filter(pl.col("heading").str.ends_with(_ISO)).iter_rows(named=True):
         dates = here.filter(
             (pl.col("table") == one["table"]) & (pl.col("heading") == one["heading"].removesuffix(_ISO))
@@ -98,7 +109,7 @@ def _other_times(sheets: Sheets, sheet: str) -> pl.DataFrame:
             has_one = pl.col("number").is_not_null() | (pl.col("iso").fill_null("") != "")
             wrong = both.filter(has_one & is_near.not_())
             findings.append(found(wrong, ENGINE, sheet, "not the time as text beside it", expected=pl.col("iso")))
-    return pl.concat(findings)
+    return together(findings)
 
 
 def _other_names(sheets: Sheets, sheet: str) -> pl.DataFrame:
@@ -124,18 +135,17 @@ def _no_amounts(sheet: str, exact: pl.DataFrame) -> pl.DataFrame:
     return found(wrong, ENGINE, sheet, "no plain decimal as text")
 
 
-def _apart(sheets: Sheets, one: Mapping[str, object], numbers: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
-    """Numbers of a column apart from their exact texts.
+def _apart(sheets: Sheets, sheet: str, numbers: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
+    """Numbers apart from their exact texts; both as `_paired` gives them.
 
     Both are the same to 15 digits. Where a spreadsheet has calculated and saved the workbook, a live number may be
     apart by what its formula loses; sums of no rows are zero then, and their exact amount is nothing.
     """
-    sheet, is_live = str(one["sheet"]), pl.col("formula").is_not_null()
+    is_live = pl.col("formula").is_not_null()
     text = pl.col("text").str.contains(EXACT_TEXT)
-    amounts = exact.filter(text).select("row", exact="text", amount=pl.col("text").cast(pl.Float64))
-    both = numbers.join(amounts, on="row", how="full", coalesce=True).with_columns(
-        pl.col("column").fill_null(one["column"])
-    )
+    amounts = exact.filter(text).select("pair", "row", "beside", exact="text", amount=pl.col("text").cast(pl.Float64))
+    joined = numbers.drop("beside").join(amounts, on=["pair", "row"], how="full", coalesce=True)
+    both = joined.with_columns(pl.coalesce("column", "beside"))
     apart = (pl.col("number") - pl.col("amount")).abs()
     is_sum_of_none = pl.col("exact").is_null() & (pl.col("number") == 0) & is_live
     is_unsaved = is_live & pl.col("text").is_null() & pl.col("number").is_null()
@@ -152,13 +162,15 @@ def _apart(sheets: Sheets, one: Mapping[str, object], numbers: pl.DataFrame, exa
 
 def consistent(sheets: Sheets, sheet: str, formulas: pl.DataFrame) -> pl.DataFrame:
     """Formulas where none must be, none where one must be, others than those of their column, or forbidden ones."""
-    findings = [_forbidden(sheets, sheet, formulas)]
-    for one in sheets.tables.filter(pl.col("sheet") == sheet).iter_rows(named=True):
+    findings, none = [_forbidden(sheets, sheet, formulas)], formulas.clear()
+    by_column = formulas.partition_by("column", as_dict=True, maintain_order=True)
+    for one in sheets.columns(sheet):
         words = one["cells"]
         if words == ENTRY:
             continue
         inside = pl.col("row").is_between(one["first"], one["last"])
-        here = formulas.filter((pl.col("column") == one["column"]) & inside)
+        here = by_column.get((one["column"],), none)
+        here = here.filter(inside) if here.height else none
         if words is None:
             words = LIVE if here.height else ""
         if not words.startswith(LIVE):
@@ -167,11 +179,13 @@ def consistent(sheets: Sheets, sheet: str, formulas: pl.DataFrame) -> pl.DataFra
         findings.append(_constants(sheets, one, here["row"]))
         if OWN not in words:
             findings += [_others(sheet, here, one["first"]), _not_of_the_code(sheets, one, here)]
-    return pl.concat(findings)
+    return together(findings)
 
 
-def _constants(sheets: Sheets, one: Mapping[str, int], with_formula: pl.Series) -> pl.DataFrame:
+def _constants(sheets: Sheets, one: Mapping[str, Any], with_formula: pl.Series) -> pl.DataFrame:
     """Cells of a column of formulas that hold none."""
+    if with_formula.n_unique() == one["last"] + 1 - one["first"]:
+        return nothing()
     rows = pl.DataFrame({"row": range(one["first"], one["last"] + 1)}, schema={"row": pl.UInt32})
     missing = rows.filter(pl.col("row").is_in(with_formula.implode()).not_())
     if missing.is_empty():
@@ -184,6 +198,8 @@ def _constants(sheets: Sheets, one: Mapping[str, int], with_formula: pl.Series) 
 def _others(sheet: str, here: pl.DataFrame, first: int) -> pl.DataFrame:
     """Formulas that are not the one most rows of the column have; the first row may link to the sheet before."""
     if here.is_empty():
+        return nothing()
+    if here["form"].n_unique() == 1:
         return nothing()
     rule = _rule(here, first)
     common = rule["form"][0]
@@ -201,8 +217,11 @@ def _others(sheet: str, here: pl.DataFrame, first: int) -> pl.DataFrame:
 def _rule(here: pl.DataFrame, first: int) -> pl.DataFrame:
     """The first of the formulas that most rows of a column have, the first row of data left aside where it can be."""
     below = here.filter(pl.col("row") > first)
-    common = (below if below.height else here)["form"].value_counts(sort=True)["form"][0]
-    return (below if below.height else here).filter(pl.col("form") == common).head(1)
+    rows = below if below.height else here
+    if rows["form"].n_unique() == 1:
+        return rows.head(1)
+    common = rows["form"].value_counts(sort=True)["form"][0]
+    return rows.filter(pl.col("form") == common).head(1)
 
 
 def _not_of_the_code(sheets: Sheets, one: Mapping[str, Any], here: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 from ledger.money import MONEY
 from reports.cells.fields import heading
 from reports.sheets.checks import exact_total
-from reports.verification.results import NOTE, Result, finding, judged, nothing
+from reports.verification.results import NOTE, Result, finding, judged, nothing, together
 from reports.verification.sheets import Sheets
 
 INPUTS, BESIDE = "inputs", "files beside"
@@ -29,7 +29,7 @@ def inputs(sheets: Sheets, folder: Path | None) -> Result:
         else:
             findings.append(problems[0])
     findings.append(_unnamed(sheets, {one["Input"] for one in named}))
-    result = judged(INPUTS, f"{proved:,} of {len(named):,} input files are those that were read", pl.concat(findings))
+    result = judged(INPUTS, f"{proved:,} of {len(named):,} input files are those that were read", together(findings))
     if not absent:
         return result
     told = f"{result.told}; not at hand: {', '.join(absent)} (--inputs DIR names their folder)"
@@ -45,7 +45,7 @@ def _unnamed(sheets: Sheets, named: set[str]) -> pl.DataFrame:
         read = cells["number"].drop_nulls().unique().sort().cast(pl.String)
         for number in read.filter(read.is_in(list(named)).not_()):
             findings.append(finding(INPUTS, f"rows of input {number.removesuffix('.0')}, which Manifest lacks", sheet))
-    return pl.concat(findings)
+    return together(findings)
 
 
 def beside(sheets: Sheets) -> Result | None:
@@ -62,7 +62,7 @@ def beside(sheets: Sheets) -> Result | None:
             continue
         problems = _apart(path, one)
         findings += [problems, _sums(sheets, one["Part"], path, one["Rows"]) if problems.is_empty() else nothing()]
-    return judged(BESIDE, f"{len(named):,} files beside the workbook, their rows and sums", pl.concat(findings))
+    return judged(BESIDE, f"{len(named):,} files beside the workbook, their rows and sums", together(findings))
 
 
 def _files(sheets: Sheets, key: str) -> Iterator[dict[str, str]]:
@@ -112,7 +112,7 @@ def _sums(sheets: Sheets, part: str, path: Path, rows: str) -> pl.DataFrame:
         if again != line["Total (exact)"]:
             problem = f"{path.name}: {line['Column']} does not come to the total that the workbook gives"
             findings.append(finding(BESIDE, problem, line["sheet"], f"row {line['row']}", line["Total (exact)"], again))
-    return pl.concat(findings)
+    return together(findings)
 
 
 def _totals(sheets: Sheets, part: str) -> Iterator[dict[str, str]]:

@@ -1,6 +1,8 @@
 """What a verification says: a line per thing that was proved, and every cell that disagrees."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
@@ -41,9 +43,16 @@ def noted(check: str, told: str) -> Result:
     return Result(check, NOTE, told, nothing())
 
 
+@cache
 def nothing() -> pl.DataFrame:
     """No findings."""
     return pl.DataFrame(schema=FINDINGS)
+
+
+def together(findings: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """All findings of several checks, in their order; most checks find nothing."""
+    found = [one for one in findings if one.height]
+    return pl.concat(found) if found else nothing()
 
 
 def finding(

@@ -19,6 +19,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import polars as pl
 
@@ -92,6 +93,7 @@ class _Reading:
         self.tree, self.operands = tree(group["formula"][0], names)
         self.frame = group
         self.known: dict[str, _Term] = {}
+        self.numbers = count()
 
     def allowed(self) -> pl.DataFrame:
         """The rows with the column allowed."""
@@ -108,12 +110,19 @@ class _Reading:
             case ast.Name(id=name):
                 return self._cell(name)
             case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return self._binary(_Term(pl.lit(0.0), pl.lit(0.0)), ast.Sub(), self._term(inner))
+                return self._kept(self._binary(_Term(pl.lit(0.0), pl.lit(0.0)), ast.Sub(), self._term(inner)))
             case ast.BinOp(left=left, op=operator, right=right):
-                return self._binary(self._term(left), operator, self._term(right))
+                return self._kept(self._binary(self._term(left), operator, self._term(right)))
             case ast.Call(func=ast.Name(id=name), args=parts):
-                return self._call(name, parts)
+                return self._kept(self._call(name, parts))
         raise NotUnderstoodError(ast.dump(node))
+
+    def _kept(self, term: _Term) -> _Term:
+        """The term as columns of the frame: each is read several times, and would be worked out anew at each level."""
+        number = next(self.numbers)
+        parts = {f"{name} {number}": getattr(term, name) for name in ("number", "error", "text")}
+        self.frame = self.frame.with_columns(**parts)
+        return _Term(*(pl.col(name) for name in parts))
 
     def _cell(self, name: str) -> _Term:
         """A single cell: the value that the rows read there."""
@@ -270,7 +279,8 @@ class _Reading:
 
     def _joined(self, rows: pl.DataFrame, keys: list[str], sums: Mapping[str, pl.Expr]) -> list[pl.Expr]:
         """The sums of the rows by their keys, or of all, as columns of the frame of formulas."""
-        names = [f"{name} {len(self.frame.columns)}" for name in sums]
+        number = next(self.numbers)
+        names = [f"{name} {number}" for name in sums]
         named = [expression.alias(name) for name, expression in zip(names, sums.values(), strict=True)]
         if keys:
             self.frame = self.frame.join(rows.group_by(keys).agg(named), on=keys, how="left", maintain_order="left")

@@ -31,7 +31,7 @@ from reports.verification.checks import (
 )
 from reports.verification.formulas import forms
 from reports.verification.inputs import beside, inputs
-from reports.verification.results import Result, finding, judged, noted, nothing
+from reports.verification.results import Result, finding, judged, noted, nothing, together
 from reports.verification.sheets import Sheets, find_tables
 from reports.verification.told import front, glossary
 from reports.verification.totals import master, tied_out
@@ -101,7 +101,8 @@ def _verified(
     """The results of one workbook."""
     for sheet in sheets.book.sheets:
         sheets.keep_recalculated(sheet, again)
-    sheets.tables, missing = find_tables(sheets)
+    tables, missing = find_tables(sheets)
+    sheets.take_tables(tables)
     results = [
         *_of_each_sheet(sheets, progress),
         _all_there(sheets, missing),
@@ -113,6 +114,7 @@ def _verified(
         master(sheets),
         made_again(sheets, frames) if frames is not None else noted("not proved", _NOT_PROVED),
     ]
+    sheets.release()
     return Verification(sheets.book.path, tuple(one for one in results if one is not None))
 
 
@@ -137,7 +139,7 @@ def _of_each_sheet(sheets: Sheets, progress: Progress) -> list[Result]:
         ENGINE: f"{amounts:,} numbers against the exact amounts beside them, to 15 digits",
         FORMULAS: "one formula per column, where the Glossary says so, of the functions allowed",
     }
-    return [judged(check, told[check], pl.concat(parts)) for check, parts in findings.items()]
+    return [judged(check, told[check], together(parts)) for check, parts in findings.items()]
 
 
 def _all_there(sheets: Sheets, missing: Sequence[str]) -> Result:
@@ -155,7 +157,7 @@ def _all_there(sheets: Sheets, missing: Sequence[str]) -> Result:
     told = f"{len(sheets.book.sheets) - len(added)} sheets and their tables are there"
     if added:
         told += f"; not of this tool, and not verified: {', '.join(added)}"
-    return judged(_SHEETS, told, pl.concat(findings))
+    return judged(_SHEETS, told, together(findings))
 
 
 def _is_ours(sheet: str) -> bool:

@@ -4,9 +4,10 @@ The Glossary says which columns a sheet has and what their cells are; a table is
 on to the first row without a cell. So tables are found whichever program saved the workbook, and wherever rows stand.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -39,7 +40,8 @@ headings of the first one of a sheet, such as its totals, has no word for its ce
 _AGAIN = {"text": "again_text", "number": "again_number", "is_error": "again_is_error"}
 _GROUP_ROWS = 50_000
 _HELD_CELLS = 50_000
-"""Cells of a sheet up to which they stay in memory, by column: they are asked for many times."""
+"""Cells of a sheet up to which they stay in memory, as they are asked for many times; more of them go to disk."""
+_SAVED, _RECALCULATED = "saved", "again"
 
 
 @dataclass
@@ -50,16 +52,18 @@ class Sheets:
     folder: Path
     tables: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TABLE_COLUMNS))
     _loaded: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict)
-    _held: dict[str, dict[int, pl.DataFrame]] = field(default_factory=dict)
+    _held: dict[tuple[str, str], pl.DataFrame] = field(default_factory=dict)
+    _by_column: dict[str, dict[int, pl.DataFrame]] = field(default_factory=dict)
+    _formulas: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _columns: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def keep(self, sheet: str) -> None:
         """Read a sheet as it was saved."""
-        cells = pl.concat([pl.DataFrame(schema=CELLS), *self.book.cells(sheet)])
-        ordered = cells.sort("column", "row")
-        ordered.write_parquet(self._file(sheet), row_group_size=_GROUP_ROWS)
-        if ordered.height <= _HELD_CELLS:
-            by_column = ordered.partition_by("column", as_dict=True, maintain_order=True)
-            self._held[sheet] = {int(column): own for (column,), own in by_column.items()}
+        self._store(sheet, _SAVED, pl.concat([pl.DataFrame(schema=CELLS), *self.book.cells(sheet)]))
+        if self.is_held(sheet):
+            by_column = self._held[sheet, _SAVED].partition_by("column", as_dict=True, maintain_order=True)
+            self._by_column[sheet] = {int(column): own for (column,), own in by_column.items()}
 
     def keep_recalculated(self, sheet: str, again: SavedBook) -> None:
         """Read what a recalculated copy has where the sheet has formulas: row, column, and again_text etc."""
@@ -67,31 +71,65 @@ class Sheets:
         is_formula = pl.col("formula").is_not_null()
         parts = [part.filter(is_formula) for part in again.cells(sheet)] if sheet in again.sheets else []
         cells = pl.concat([pl.DataFrame(schema=CELLS), *parts]).select("row", "column", *columns)
-        cells.sort("column", "row").write_parquet(self._file(sheet, "again"), row_group_size=_GROUP_ROWS)
+        self._store(sheet, _RECALCULATED, cells)
+
+    def take_tables(self, tables: pl.DataFrame) -> None:
+        """Take what `find_tables` has found (columns TABLE_COLUMNS)."""
+        self.tables = tables
+        for one in tables.iter_rows(named=True):
+            self._columns.setdefault(one["sheet"], []).append(one)
+
+    def columns(self, sheet: str) -> list[Mapping[str, Any]]:
+        """The rows of `tables` of a sheet, one by one: there are few, and they are asked for many times."""
+        return self._columns.get(sheet, [])
+
+    def first_tables(self, name: str) -> list[Mapping[str, Any]]:
+        """The columns of the first table with exact texts, or else of the first one, of a sheet or of all its parts."""
+        names = [name] if name in self.book.sheets else [n for n in self.book.sheets if without_number(n) == name]
+        parts = [one for sheet in names for one in self.columns(sheet) if one["cells"] is not None]
+        first = dict[str, str]()
+        for one in [one for one in parts if one["exact_column"] is not None] or parts:
+            first.setdefault(one["sheet"], one["table"])
+        return [one for one in parts if first.get(one["sheet"]) == one["table"]]
+
+    def is_held(self, sheet: str) -> bool:
+        """Whether the cells of a sheet are so few that they stay in memory."""
+        return (sheet, _SAVED) in self._held
 
     def scan(self, sheet: str) -> pl.LazyFrame:
         """The cells of a sheet, by column and row."""
-        return pl.scan_parquet(self._file(sheet))
+        return self._scan(sheet, _SAVED)
 
     def cells(self, sheet: str, columns: Iterable[int]) -> pl.DataFrame:
         """The cells of some columns of a sheet, by column and row."""
         wanted = sorted(set(columns))
-        if sheet in self._held:
-            held = self._held[sheet]
-            return pl.concat([pl.DataFrame(schema=CELLS), *(held[column] for column in wanted if column in held)])
+        if sheet in self._by_column:
+            by_column = self._by_column[sheet]
+            parts = [by_column[column] for column in wanted if column in by_column]
+            return pl.concat(parts) if parts else pl.DataFrame(schema=CELLS)
         return self.scan(sheet).filter(pl.col("column").is_in(wanted)).collect()
 
     def formulas(self, sheet: str) -> pl.DataFrame:
         """The cells of a sheet that hold a formula, with again_text, again_number, again_is_error: recalculated."""
+        if sheet in self._formulas:
+            return self._formulas[sheet]
         found = self.scan(sheet).filter(pl.col("formula").is_not_null()).collect()
-        again = pl.read_parquet(self._file(sheet, "again"))
-        return found.join(again, on=["row", "column"], how="left", maintain_order="left")
+        again = self._scan(sheet, _RECALCULATED).collect()
+        joined = found.join(again, on=["row", "column"], how="left", maintain_order="left")
+        if self.is_held(sheet):
+            self._formulas[sheet] = joined
+        return joined
 
     def table(self, name: str) -> pl.DataFrame:
         """The rows of the table of this name in the Glossary, the first of its sheet, all as text, by heading.
 
         There is one column more: row, that on the sheet. The frame is empty where there is no such table.
         """
+        if name not in self._tables:
+            self._tables[name] = self._table(name)
+        return self._tables[name]
+
+    def _table(self, name: str) -> pl.DataFrame:
         columns = self.tables.filter((pl.col("table") == name) & pl.col("cells").is_not_null())
         if columns.is_empty():
             return pl.DataFrame()
@@ -112,9 +150,7 @@ class Sheets:
         if sheet not in self.book.sheets:
             raise NotUnderstoodError(sheet)
         if (sheet, column) not in self._loaded:
-            again = (
-                pl.scan_parquet(self._file(sheet, "again")).filter(pl.col("column") == column).drop("column").collect()
-            )
+            again = self._scan(sheet, _RECALCULATED).filter(pl.col("column") == column).drop("column").collect()
             found = self.cells(sheet, [column]).join(again, on="row", how="left", maintain_order="left")
             joined = found.join(self._exact(sheet, column), on="row", how="left", maintain_order="left")
             apart = pl.max_horizontal((pl.col("number") - pl.col("again_number", "exact")).abs()).fill_null(0.0)
@@ -125,6 +161,11 @@ class Sheets:
     def forget(self) -> None:
         """Give back the memory of the columns that formulas have read."""
         self._loaded.clear()
+
+    def release(self) -> None:
+        """Give back all memory, when the workbook has been verified."""
+        for kept in (self._loaded, self._held, self._by_column, self._formulas, self._tables):
+            kept.clear()
 
     def _exact(self, sheet: str, column: int) -> pl.DataFrame:
         """Row and exact amount, as the nearest number, of the cells beside those of a column."""
@@ -137,7 +178,19 @@ class Sheets:
             found.append(texts.select("row", exact=pl.col("text").cast(pl.Float64, strict=False)))
         return pl.concat(found)
 
-    def _file(self, sheet: str, which: str = "saved") -> Path:
+    def _store(self, sheet: str, which: str, cells: pl.DataFrame) -> None:
+        """Keep cells by column and row."""
+        ordered = cells.sort("column", "row")
+        if ordered.height <= _HELD_CELLS:
+            self._held[sheet, which] = ordered
+        else:
+            ordered.write_parquet(self._file(sheet, which), row_group_size=_GROUP_ROWS)
+
+    def _scan(self, sheet: str, which: str) -> pl.LazyFrame:
+        held = self._held.get((sheet, which))
+        return pl.scan_parquet(self._file(sheet, which)) if held is None else held.lazy()
+
+    def _file(self, sheet: str, which: str) -> Path:
         return self.folder / f"{which}-{list(self.book.sheets).index(sheet)}.parquet"
 
 

@@ -5,7 +5,7 @@ import polars as pl
 from reports.cells.fields import without_number
 from reports.sheets.checks import MASTER
 from reports.verification.model import ALWAYS, BY_CIRCUMSTANCES, model, plain
-from reports.verification.results import Result, finding, judged, nothing
+from reports.verification.results import Result, finding, judged, nothing, together
 from reports.verification.sheets import Sheets, told_columns
 
 GLOSSARY, FRONT = "glossary", "front pages"
@@ -30,7 +30,7 @@ def glossary(sheets: Sheets) -> Result:
         known = told.filter(pl.col("where") == where)["heading"].to_list()
         findings += [_left_out(sheets, where, list(columns), known)]
     told_of = f"{told.height:,} columns that the Glossary tells of are what this program makes them"
-    return judged(GLOSSARY, told_of, pl.concat(findings))
+    return judged(GLOSSARY, told_of, together(findings))
 
 
 def _left_out(sheets: Sheets, where: str, headings: list[str], known: list[str]) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def _left_out(sheets: Sheets, where: str, headings: list[str], known: list[str])
         texts = sheets.scan(sheet).filter(pl.col("row") == first - 1).collect()["text"].to_list()
         gone = [heading for heading in headings if heading in texts and heading not in known]
         findings += [finding(GLOSSARY, f"{problem}: {heading}", sheet) for heading in gone]
-    return pl.concat(findings)
+    return together(findings)
 
 
 def _has_headings(sheets: Sheets, sheet: str, headings: list[str]) -> bool:
@@ -62,7 +62,7 @@ def front(sheets: Sheets) -> Result:
     findings = [nothing(), *(_no_master(sheets, sheet) for sheet in ("About", "Sign-off"))]
     if "Sign-off" in sheets.book.sheets:
         findings.append(_no_counts(sheets))
-    return judged(FRONT, "what About and Sign-off say are formulas that read the sheets", pl.concat(findings))
+    return judged(FRONT, "what About and Sign-off say are formulas that read the sheets", together(findings))
 
 
 def _formulas(sheets: Sheets, sheet: str) -> tuple[dict[int, str], dict[tuple[int, int], str]]:
@@ -101,7 +101,7 @@ def _no_counts(sheets: Sheets) -> pl.DataFrame:
     findings.append(_expect(formulas, "Sign-off", verdict, "A", f"$B${begin}"))
     conclusion = max((row for row, text in texts.items() if text == _CONCLUSION), default=end)
     findings.append(_expect(formulas, "Sign-off", conclusion, "E", f"$B${begin}"))
-    return pl.concat(findings)
+    return together(findings)
 
 
 def _expect(

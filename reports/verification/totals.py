@@ -1,7 +1,9 @@
 """The tie-out added up again from the exact texts, and the one result over all."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import polars as pl
 from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
@@ -10,7 +12,7 @@ from ledger.money import MONEY
 from reports.cells.fields import without_number
 from reports.sheets.checks import exact_total
 from reports.verification.model import model, plain
-from reports.verification.results import FAIL, NOTE, OK, Result, finding, judged, nothing
+from reports.verification.results import FAIL, NOTE, OK, Result, finding, judged, nothing, together
 from reports.verification.sheets import EXACT_HEADING, EXACT_TEXT, Sheets
 
 EXACT, MASTER = "exact texts", "result"
@@ -52,24 +54,24 @@ def tied_out(sheets: Sheets) -> Result:
     told = f"{readded:,} totals of the engine added up again from exact texts and rows"
     if others:
         told += f"; {others:,} more have no exact texts on a sheet"
-    return judged(EXACT, told, pl.concat(findings))
+    return judged(EXACT, told, together(findings))
 
 
 def _missing_lines(sheets: Sheets, lines: pl.DataFrame) -> pl.DataFrame:
     """A finding for each column of a sheet that this program ties out, and the tie-out does not."""
     there = set(lines.select("Sheet", "Column").iter_rows())
-    findings = [nothing()]
+    findings = list[pl.DataFrame]()
     for base, columns in model().tied.items():
         for name in sheets.book.sheets:
             if base not in (name, without_number(name)):
                 continue
-            headings = {ROWS, *_first_tables(sheets, name)["heading"]}
+            headings = {ROWS, *(one["heading"] for one in sheets.first_tables(name))}
             wanted = {(sheet, column) for sheet in (name, base) for column in columns if column in headings}
             findings += [
                 finding(EXACT, f"the tie-out has no line {sheet}, {column}", "Checks")
                 for sheet, column in sorted(wanted - there)
             ]
-    return pl.concat(findings)
+    return together(findings)
 
 
 def _other_counts(sheets: Sheets) -> pl.DataFrame:
@@ -81,19 +83,13 @@ def _other_counts(sheets: Sheets) -> pl.DataFrame:
     made = sheets.formulas(sheet).filter(pl.col("column") == column)
     formulas = dict(made.select("row", "formula").iter_rows())
     letter = get_column_letter(column)
-    lines = sheets.table(_COUNTED).select("row", "Sheet", "Number").iter_rows()
-    findings = [
+    # The first line of a sheet counts its first table, a further one another table.
+    lines = sheets.table(_COUNTED).filter(pl.col("Number") == pl.col("Number").first().over("Sheet"))
+    return together(
         _other_sum(formulas.get(row), _sum_of(sheets, name, ROWS), f"{letter}{row}", sheet)
-        for row, name, number in lines
-        if name in sheets.book.sheets and not _is_second(sheets, name, number)
-    ]
-    return pl.concat([nothing(), *findings])
-
-
-def _is_second(sheets: Sheets, name: str, number: str) -> bool:
-    """Whether an earlier line counts the first table of the sheet, so that this one counts another."""
-    lines = sheets.table(_COUNTED).filter(pl.col("Sheet") == name)
-    return bool(lines["Number"][0] != number)
+        for row, name in lines.select("row", "Sheet").iter_rows()
+        if name in sheets.book.sheets
+    )
 
 
 def _other_sum(formula: str | None, expected: str | None, cell: str, sheet: str = "Checks") -> pl.DataFrame:
@@ -108,18 +104,19 @@ def _sum_of(sheets: Sheets, sheet: str, column: str) -> str | None:
     """The formula that adds up what a line of the tie-out names; None where it is of another kind."""
     heading = column.split(", against ", maxsplit=1)[0]
     if column.startswith(_BY_AGE):
-        columns = sheets.tables.filter((pl.col("table") == f"{sheet}, by age") & (pl.col("heading") == "Breaks"))
+        by_age = (pl.col("table") == f"{sheet}, by age") & (pl.col("heading") == "Breaks")
+        columns = list[Mapping[str, Any]](sheets.tables.filter(by_age).iter_rows(named=True))
     else:
         # What is held against another sheet is the sum of all parts of this one.
-        columns = _first_tables(sheets, sheet if heading == column else without_number(sheet))
-        columns = columns.filter((pl.col("column") == 1) if column == ROWS else (pl.col("heading") == heading))
-    if columns.is_empty():
+        columns = sheets.first_tables(sheet if heading == column else without_number(sheet))
+        columns = [one for one in columns if (one["column"] == 1 if column == ROWS else one["heading"] == heading)]
+    if not columns:
         return _line_beside(sheets, sheet, column)
-    if (columns["last"] < columns["first"]).any():
+    if any(one["last"] < one["first"] for one in columns):
         return None
     ranges = [
         f"'{one['sheet']}'!${letter}${one['first']}:${letter}${one['last']}"
-        for one in columns.iter_rows(named=True)
+        for one in columns
         for letter in (get_column_letter(one["column"]),)
     ]
     return "+".join(f'COUNTIFS({one},"<>")' if column == ROWS else f"SUM({one})" for one in ranges)
@@ -140,27 +137,15 @@ def _readded(sheets: Sheets, sheet: str, column: str) -> str | None:
     against = _AGAINST.match(column)
     if against:
         sheet, column = against.group(2), _MEANT[against.group(1)]
-    columns = _first_tables(sheets, sheet)
-    if columns.is_empty():
+    columns = sheets.first_tables(sheet)
+    if not columns:
         return None
     if column == ROWS:
-        counts = columns.filter(pl.col("column") == 1).select((pl.col("last") + 1 - pl.col("first")).sum())
-        return str(counts.item())
-    parts = columns.filter(pl.col("heading") == column + EXACT_HEADING)
-    if parts.is_empty():
+        return str(sum(one["last"] + 1 - one["first"] for one in columns if one["column"] == 1))
+    parts = [one for one in columns if one["heading"] == column + EXACT_HEADING]
+    if not parts:
         return None
-    return exact_total(pl.concat([_amounts(sheets, **part) for part in parts.iter_rows(named=True)]))
-
-
-def _first_tables(sheets: Sheets, sheet: str) -> pl.DataFrame:
-    """The columns of the first table with exact texts, or else of the first one, of a sheet or of all its parts."""
-    names = [sheet] if sheet in sheets.book.sheets else [n for n in sheets.book.sheets if without_number(n) == sheet]
-    parts = sheets.tables.filter(pl.col("sheet").is_in(names) & pl.col("cells").is_not_null())
-    exact = parts.filter(pl.col("exact_column").is_not_null())
-    first = (
-        (exact if exact.height else parts).select("sheet", "table").unique("sheet", keep="first", maintain_order=True)
-    )
-    return parts.join(first, on=["sheet", "table"], how="semi", maintain_order="left")
+    return exact_total(pl.concat([_amounts(sheets, **part) for part in parts]))
 
 
 def _amounts(sheets: Sheets, sheet: str, column: int, first: int, last: int, **_: object) -> pl.Series:
@@ -180,7 +165,7 @@ def master(sheets: Sheets) -> Result:
     """Whether the master cell says what its lines say, and every sheet says what it says; FAIL in words is a note."""
     cell = sheets.cells("Checks", [_MASTER_COLUMN]).filter(pl.col("row") == _MASTER_ROW)
     said = cell["text"][0] if cell.height else None
-    findings = [nothing()]
+    findings = list[pl.DataFrame]()
     if cell.is_empty() or cell["formula"][0] is None:
         findings.append(finding(MASTER, "the master check is no formula", "Checks", "B3", str(said), "a formula"))
     lines = [sheets.table(table) for table, _ in _RESULTS]
@@ -190,7 +175,7 @@ def master(sheets: Sheets) -> Result:
         findings.append(finding(MASTER, "not what the lines of Checks come to", "Checks", "B3", said, holds))
     findings += [_repeated(sheets, sheet, said) for sheet in sheets.book.sheets if sheet != "Checks"]
     findings.append(_denied(sheets))
-    wrong = pl.concat(findings)
+    wrong = together(findings)
     if said is None:
         return Result(
             MASTER, NOTE if wrong.is_empty() else FAIL, "the workbook does not say: no value was saved", wrong
@@ -203,8 +188,8 @@ def master(sheets: Sheets) -> Result:
 
 def _denied(sheets: Sheets) -> pl.DataFrame:
     """A finding where there are breaks, and the check of the exchange's figures has no failures."""
-    checks, breaks = sheets.table("Checks"), _first_tables(sheets, "Breaks")
-    if checks.is_empty() or breaks.is_empty() or (breaks["last"] < breaks["first"]).all():
+    checks, breaks = sheets.table("Checks"), sheets.first_tables("Breaks")
+    if checks.is_empty() or all(one["last"] < one["first"] for one in breaks):
         return nothing()
     line = checks.filter((pl.col("Check") == _EXCHANGE) & (pl.col("Failures").cast(pl.Float64, strict=False) == 0))
     problem = f"{_EXCHANGE} has no failures, and the sheet Breaks has rows"
@@ -215,12 +200,7 @@ def _repeated(sheets: Sheets, sheet: str, said: str | None) -> pl.DataFrame:
     """Cells of a sheet that show the master cell and say something else."""
     formulas = sheets.formulas(sheet)
     shows = formulas.filter(pl.col("formula").str.contains(r"^'?Checks'?!\$B\$3$") & pl.col("text").ne_missing(said))
-    return pl.concat(
-        [
-            nothing(),
-            *(
-                finding(MASTER, "not what Checks!B3 says", sheet, f"row {row}", str(text), str(said))
-                for row, text in shows.select("row", "text").iter_rows()
-            ),
-        ]
+    return together(
+        finding(MASTER, "not what Checks!B3 says", sheet, f"row {row}", str(text), str(said))
+        for row, text in shows.select("row", "text").iter_rows()
     )
