@@ -77,7 +77,8 @@ class Policies(Choices):
     )
     liquidation_residual: Literal["insurance_fund", "account"] = choice(
         "insurance_fund",
-        "Who receives what a full liquidation leaves (or pays what it lacks), unless the event records an amount.",
+        "Who receives what a full liquidation leaves, unless the event records what the account gets; what it lacks is"
+        " paid by the insurance fund.",
         "rules.md 6 [S]",
     )
     fee_outside_pair: Literal["keep_apart", "refuse"] = choice(

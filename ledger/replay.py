@@ -178,11 +178,14 @@ def _account(leg: str, is_result: pl.Expr) -> pl.Expr:
 
 
 def _insured(back: pl.Expr, policies: Policies) -> pl.Expr:
-    """What a full liquidation leaves to the insurance fund: all but the amount the record gives the account."""
-    if policies.liquidation_residual == "account":
-        return ZERO
+    """What a full liquidation leaves to the insurance fund: all but what the account gets.
+
+    That is the amount that the record gives it, or else what the policy does; a lack is paid by the fund either way,
+    for the loss is capped at the margin (rules.md 6 [S]).
+    """
+    left = pl.max_horizontal(back, ZERO) if policies.liquidation_residual == "account" else ZERO
     taken_over = pl.col("closes") & (pl.col("kind") == "liquidation")
-    return pl.when(taken_over).then(back - pl.col("amount").fill_null(ZERO)).otherwise(ZERO)
+    return pl.when(taken_over).then(back - pl.coalesce("amount", left)).otherwise(ZERO)
 
 
 def _action() -> pl.Expr:

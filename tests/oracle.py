@@ -247,13 +247,19 @@ def _reduce(position, event, fill):
 
 
 def _close(position, event, fill, policies):
-    """Settle, and give what is left to the account; a liquidation leaves it to the insurance fund."""
+    """Settle, and give what is left to the account; a liquidation leaves it as recorded, or as the policy says.
+
+    What it lacks is never the account's: the insurance fund pays it.
+    """
     opening, case = balances(position), case_of(position)
     _trade(position, event, fill)
     profit = position["assets"] if case in ("LB", "SQ") else -position["debt"]
     back, fund = profit + position["margin"], ZERO
-    if event["kind"] == "liquidation" and policies["liquidation_residual"] == "insurance_fund":
-        back, fund = event["amount"] or ZERO, back - (event["amount"] or ZERO)
+    if event["kind"] == "liquidation":
+        left, given = back, event["amount"]
+        if given is None:
+            given = ZERO if policies["liquidation_residual"] == "insurance_fund" or left < 0 else left
+        back, fund = given, left - given
     account = (back, ZERO) if position["margin_is_base"] else (ZERO, back)
     direction, averages = position["direction"], _entry_prices(position)
     position.update(_nothing(), direction=None)
