@@ -10,8 +10,10 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import FRAMES, schema
+from ledger.derivatives.columns import DERIVATIVE_FRAMES
 from ledger.interest.columns import INTEREST_FRAMES
 from ledger.refusals import LedgerError
+from ledger.risk.columns import RISK_FRAMES
 
 _EPISODE = re.compile(r"#[0-9]{1,9}$")
 _BALANCES = ("base", "quote", "margin")
@@ -19,7 +21,7 @@ _BALANCES = ("base", "quote", "margin")
 
 def read_frame(folder: Path, name: str) -> pl.LazyFrame:
     """One frame of a replay (see `FRAMES`) from its folder, Parquet or CSV. Raises LedgerError when it is not there."""
-    columns = schema({**FRAMES, **INTEREST_FRAMES}[name])
+    columns = schema({**FRAMES, **INTEREST_FRAMES, **RISK_FRAMES, **DERIVATIVE_FRAMES}[name])
     if (folder / f"{name}.parquet").is_file():
         return pl.scan_parquet(folder / f"{name}.parquet")
     if (folder / f"{name}.csv").is_file():

@@ -10,7 +10,7 @@ import polars as pl
 
 from ledger.columns import DISPLAY, FLAG, HISTORY, MARK_FIGURES, MARKS, MEASURES, MOMENTS, schema
 from ledger.money import MONEY, ZERO
-from ledger.positions import measured
+from ledger.positions import Rates, measured
 
 POINTS = 500
 """Moments of an episode that are kept: more would be too many to read, or to draw."""
@@ -31,16 +31,21 @@ _CHAIN = (
     *("net_value", "liability_value", "requirement_rate", "equity_value", "margin_ratio"),
 )
 """The measures of a moment and what leads to them."""
+_RATES = ("maintenance_rate", "liquidation_fee_rate")
 _COMPUTED = tuple(column for column in (*DISPLAY, *MEASURES) if column.name in _CHAIN)
 
 
 def history_of(
-    ledger: pl.DataFrame, index: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime | None = None
+    ledger: pl.DataFrame,
+    index: pl.DataFrame,
+    marks: pl.DataFrame | None,
+    as_at: datetime | None = None,
+    rates: Rates | None = None,
 ) -> pl.DataFrame:
     """The moments of every episode of a ledger, in their order (columns HISTORY), at most POINTS of each.
 
     `index` comes from `ordering.index_positions`. `marks` (columns MARKS) may give an instrument many marks; those up
-    to `as_at` count, and one without a time counts from the beginning. A mark has a moment of its own where the
+    to `as_at` count, and one without a time counts from the beginning; `rates` are as in `positions.valued`. A mark has a moment of its own where the
     episode is open and none of its events has the same time. Raises BadInput when a value at a mark does not fit the
     money type.
     """
@@ -51,7 +56,7 @@ def history_of(
     pieces = [schema(HISTORY).to_frame()]
     for _, lives in episodes.group_by((sizes.cum_sum() - sizes) // _TOGETHER, maintain_order=True):
         own = events.slice(int(lives["first"][0]), int(lives["events"].sum()))
-        pieces.append(_thinned(_valued(_moments(own, lives, prices), own, lives, prices)))
+        pieces.append(_thinned(_valued(_moments(own, lives, prices), own, lives, prices, rates)))
     return pl.concat(pieces)
 
 
@@ -86,7 +91,7 @@ def _episodes(events: pl.DataFrame, index: pl.DataFrame, prices: pl.DataFrame) -
     first_mark = pl.coalesce(mark_before + 1, "first_of_instrument")
     marks = _last_mark(lives, "end", prices, or_then=False) + 1 - first_mark
     return lives.select(
-        *("position", "episode", "first", "margin_is_base"),
+        *("position", "episode", "instrument", "first", "margin_is_base"),
         is_long=pl.col("direction") == "long",
         events=pl.col("first").shift(-1, fill_value=events.height) - pl.col("first"),
         mark_before=mark_before,
@@ -129,7 +134,9 @@ def _moments(events: pl.DataFrame, lives: pl.DataFrame, prices: pl.DataFrame) ->
     return filled.with_columns(mark=pl.when(pl.col("mark") != _NO_MARK).then("mark"))
 
 
-def _valued(moments: pl.DataFrame, events: pl.DataFrame, lives: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+def _valued(
+    moments: pl.DataFrame, events: pl.DataFrame, lives: pl.DataFrame, prices: pl.DataFrame, rates: Rates | None
+) -> pl.DataFrame:
     """The moments with their balances, the mark in force and the measures; and which life each belongs to."""
     states = events.drop("time", "direction", "begins")[moments["event"]]
     whose = lives.select("is_long", "margin_is_base").cast(FLAG)[moments["life"]]
@@ -139,6 +146,9 @@ def _valued(moments: pl.DataFrame, events: pl.DataFrame, lives: pl.DataFrame, pr
         mark=pl.when(pl.col("action") != "close").then("mark"),
     )
     known = rows.join(prices.select("mark", *schema(MARK_FIGURES)), on="mark", how="left", maintain_order="left")
+    if rates is not None:
+        known = rates(known.with_columns(lives["instrument"].gather(moments["life"])))
+        known = known.with_columns(pl.when(pl.col("mark").is_not_null()).then(name).alias(name) for name in _RATES)
     if not known["mark"].count():
         return measured(known, _COMPUTED[:1]).with_columns(pl.lit(None, MONEY).alias(one.name) for one in _COMPUTED[1:])
     return measured(known.with_columns(base_interest=ZERO, quote_interest=ZERO), _COMPUTED)

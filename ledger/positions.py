@@ -1,6 +1,6 @@
 """The state of each position: one row per episode, with its measures at a mark price."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import polars as pl
@@ -10,6 +10,9 @@ from ledger.money import ZERO
 from ledger.refusals import refuse_file
 
 _STATUS = pl.Enum(HOW_CLOSED)
+
+Rates = Callable[[pl.DataFrame], pl.DataFrame]
+"""Fills the rates that the marks do not state, for rows with instrument, time, both legs and what the marks state."""
 
 
 def positions_of(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
@@ -65,15 +68,19 @@ _READ = (
 """Columns of the ledger that say something about an episode."""
 
 
-def valued(positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:
+def valued(
+    positions: pl.DataFrame, marks: pl.DataFrame | None, as_at: datetime | None, rates: Rates | None = None
+) -> pl.DataFrame:
     """The positions (columns POSITIONS) with what the exchange displays and the measures at the mark prices.
 
-    `marks` (columns MARKS) gives each instrument's last mark up to `as_at`. The measures are empty without one, and
-    for a closed position, of which nothing is left to value.
+    `marks` (columns MARKS) gives each instrument's last mark up to `as_at`; `rates`, where there are tiers, the rates
+    it does not state. The measures are empty without them, and for a closed position, of which nothing is left.
     Raises BadInput when a position's value at its mark price does not fit the money type.
     """
     known = positions.join(_current(marks, as_at), on="instrument", how="left", maintain_order="left")
     is_open = pl.col("status") == "open"
+    if rates is not None:
+        known = rates(known.with_columns(time=pl.max_horizontal("time", "mark_time")))
     known = known.with_columns(pl.when(is_open).then(column.name).alias(column.name) for column in MARK_FIGURES)
     return measured(known, (*DISPLAY, *MEASURES)).select(*schema(POSITIONS))
 
@@ -98,4 +105,4 @@ def _current(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame
     rows = pl.concat([pl.DataFrame(schema=schema(MARKS)), *([] if marks is None else [marks])], how="diagonal")
     if as_at is not None:
         rows = rows.filter(pl.col("time").is_null() | (pl.col("time") <= as_at))
-    return rows.sort("time", nulls_last=False).unique("instrument", keep="last", maintain_order=True).drop("time")
+    return rows.sort("time", nulls_last=False).unique("instrument", keep="last", maintain_order=True).rename({"time": "mark_time"})

@@ -12,6 +12,9 @@ HELD_EVENTS = 1_000_000
 """Events kept in memory before they go to disk."""
 _ROW_GROUP = 50_000
 
+BATCH_EVENTS = 250_000
+"""Events replayed together, unless one position has more: few enough that memory is used again, not asked for."""
+
 
 class Spool:
     """Collects batches of typed events in file order and gives them back in batches of whole positions.

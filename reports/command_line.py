@@ -17,6 +17,7 @@ import click
 
 from reports.commands.interest import interest
 from reports.commands.reconcile import adjustments, import_files, reconcile
+from reports.commands.risk import risk
 from reports.commands.terminal import (
     DETAIL_ROWS,
     FILE,
@@ -29,11 +30,12 @@ from reports.commands.terminal import (
     write_and_tell,
 )
 from reports.commands.verify import verify
+from reports.commands.whatif import whatif
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ledger.files import Request
+    from ledger.request import Request
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,6 +54,7 @@ def main() -> None:
       margin-ledger import bills.zip fills.json --out read
       margin-ledger adjustments adjustments.xlsx
       margin-ledger interest reperform interest.csv --events fills.csv --rates rates.csv --out books
+      margin-ledger whatif close fills.csv --marks marks.csv --fee-rate 0.001
 
     Exit codes: 0 reconciled, 1 a check failed, 2 bad input.
     """
@@ -83,8 +86,9 @@ def replay(
       margin-ledger replay events.ndjson --policy overfill=spot_first --format csv --out books
     """
     with errors_told(refusals):
-        from ledger.files import Request, replay_files
+        from ledger.files import replay_files
         from ledger.policies import Policies
+        from ledger.request import Request
 
         request = Request(events, marks, Policies.parse(list(policies)), as_at)
         with progress_told() as progress:
@@ -160,9 +164,9 @@ def demo(out: Path) -> None:
     exit code is that of the replay; the breaks of the interest and of the reconciliation are there to be seen.
     """
     with errors_told(None):
-        from ledger.files import Request
         from ledger.interest.policy import find_policy
         from ledger.interest.request import InterestRequest
+        from ledger.request import Request
         from reports.commands.interest_summary import comparison_told
 
         frames = _demo_files(out / "spot-margin-demo", "demo", ("events.csv", "marks.csv"))
@@ -234,4 +238,6 @@ main.add_command(interest)
 main.add_command(import_files)
 main.add_command(reconcile)
 main.add_command(adjustments)
+main.add_command(risk)
 main.add_command(verify)
+main.add_command(whatif)

@@ -29,6 +29,10 @@ FRAMES_BY_SHEET = {
     "Interest": "interest",
     "Comparison": "comparison",
     "Over time": "history",
+    "Status changes": "risk_spans",
+    "Simulated ledger": "simulated_ledger",
+    "Margin changes": "margin_changes",
+    "Derivative ledger": "derivative_ledger",
     "Events": "matches",
     "Unclassified": "statements",
 }

@@ -6,10 +6,12 @@ from pathlib import Path
 import polars as pl
 
 from ledger.columns import FRAMES, TIME, Column, schema
+from ledger.derivatives.columns import DERIVATIVE_FRAMES
 from ledger.interest.columns import INTEREST_FRAMES
 from ledger.money import INTEGER_DIGITS, MONEY, SCALE
 from ledger.reconciliation.columns import RECONCILIATION_FRAMES
 from ledger.refusals import LedgerError
+from ledger.risk.columns import RISK_FRAMES
 from ledger.statements.columns import STATEMENT_FRAMES
 
 _ENDINGS = (".parquet", ".csv")
@@ -19,7 +21,8 @@ _MONEY_TEXT = rf"^-?\d{{1,{INTEGER_DIGITS}}}(\.\d{{1,{SCALE}}})?$"
 def read_frames(directory: Path) -> dict[str, pl.DataFrame]:
     """The frames a replay wrote to a directory, as Parquet or CSV, with exactly the schemas of FRAMES.
 
-    Those of interest and of a reconciliation are read too if any is there. Amounts in CSV are cast from text.
+    Those of interest, risk, derivatives and a reconciliation are read too if any is there. Amounts in CSV are cast from
+    text.
     Raises LedgerError when a file is missing, cannot be read or was not written by a replay.
     """
     wanted = wanted_frames(lambda name: any((directory / f"{name}{ending}").is_file() for ending in _ENDINGS))
@@ -37,7 +40,7 @@ def refuse_other_frames(frames: Mapping[str, pl.DataFrame]) -> None:
 
 def wanted_frames(is_there: Callable[[str], bool]) -> dict[str, tuple[Column, ...]]:
     """The frames a workbook is made of: those of a replay, and each group of others of which one is there."""
-    groups = (INTEREST_FRAMES, {**STATEMENT_FRAMES, **RECONCILIATION_FRAMES})
+    groups = (INTEREST_FRAMES, {**STATEMENT_FRAMES, **RECONCILIATION_FRAMES}, RISK_FRAMES, DERIVATIVE_FRAMES)
     return FRAMES | {name: columns for group in groups if any(map(is_there, group)) for name, columns in group.items()}
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from ledger.interest.columns import INTEREST_ROWS, RATES
 from ledger.progress import Progress, silent
 from ledger.refusals import LedgerError
+from ledger.risk.columns import BALANCES
 from reports.cells.fields import Field, Placed, Tables, place, without_number
 from reports.cells.tables import Book, new_book
 from reports.detail import (
@@ -47,10 +48,12 @@ from reports.sheets.reference import (
     glossary,
     glossary_fields,
     parameter_fields,
+    ratio_limits,
     with_workbook_parameters,
     write_glossary,
     write_parameters,
 )
+from reports.sheets.risk import RiskParts, risk_parts, write_risk
 from reports.sheets.sign_off import SIGN_OFF_SHEET, Tested, sign_off_fields, write_sign_off
 
 SHEET_ROWS_MAX = 1_048_576
@@ -72,7 +75,7 @@ def write_workbook(
     progress: Progress = silent,
     before_replacing: Callable[[], None] = lambda: None,
 ) -> pl.DataFrame:
-    """Write the workbook of a replay; `frames` are those of FRAMES, and of interest or reconciliation all or none.
+    """Write the workbook of a replay; `frames` are those of FRAMES, and of each further group all or none.
 
     Detail of more than `detail_rows` rows goes to Parquet files beside it, of which one row each is returned
     (`detail.FILES_SCHEMA`). All files appear when they are complete, or none, and the same frames give the same bytes.
@@ -132,6 +135,7 @@ class _Layout:
     interest: InterestParts
     ledger: Tables
     reconciled: ReconciliationParts
+    risk: RiskParts
     beside: tuple[Beside, ...]
 
     @property
@@ -141,19 +145,22 @@ class _Layout:
             *self.reconciled.before_positions,
             *self.positions,
             *self.history,
+            *self.risk.after_over_time,
             *self.reconciled.after_positions,
             *self.interest.all,
             *self.reconciled.before_ledger,
             *self.ledger,
             *self.reconciled.after_ledger,
+            *self.risk.before_parameters,
         )
 
     def fields(self) -> dict[str, tuple[Field, ...]]:
         """The fields of each sheet, for the glossary."""
-        own = (*self.positions, *self.history, *self.interest.all, *self.ledger)
+        own = (*self.positions, *self.history, *self.risk.all, *self.interest.all, *self.ledger)
         tables = [placed for placed, _ in (*self.reconciled.all, *own)]
         ages = {f"{placed.sheet}, by age": placed.fields for placed, _ in self.reconciled.by_age}
-        return {without_number(placed.sheet): placed.fields for placed in tables} | ages
+        statuses = {f"{placed.sheet}, by status": placed.fields for placed, _ in self.risk.by_status}
+        return {without_number(placed.sheet): placed.fields for placed in tables} | ages | statuses
 
 
 def _laid_out(frames: Mapping[str, pl.DataFrame], detail_rows: int) -> _Layout:
@@ -167,6 +174,7 @@ def _laid_out(frames: Mapping[str, pl.DataFrame], detail_rows: int) -> _Layout:
         interest=interest_parts(frames, cut),
         ledger=ledger,
         reconciled=reconciliation_parts(frames, ledger, cut),
+        risk=risk_parts(frames, ratio_limits(frames["parameters"]), cut),
         beside=tuple(cut.beside),
     )
 
@@ -190,6 +198,7 @@ def _write_sheets(
         write_positions(book, placed.sheet, frame, placed.fields)
     parameters = with_workbook_parameters(frames["parameters"], detail_rows)
     write_history(book, layout.history, limits_of(parameters))
+    write_risk(book, layout.risk, layout.risk.after_over_time, ratio_limits(parameters))
     write_reconciliation(book, layout.reconciled, layout.reconciled.after_positions)
     write_interest(book, layout.interest)
     write_reconciliation(book, layout.reconciled, layout.reconciled.before_ledger)
@@ -197,9 +206,11 @@ def _write_sheets(
     for placed, frame in layout.ledger:
         before = write_ledger(book, placed.sheet, frame, placed.fields, before)
     write_reconciliation(book, layout.reconciled, layout.reconciled.after_ledger)
+    write_risk(book, layout.risk, layout.risk.before_parameters, ratio_limits(parameters))
     write_parameters(book, parameters)
     write_manifest(book, manifest)
     also = {"rates (input)": RATES, "interest rows (input)": INTEREST_ROWS} if "interest" in frames else {}
+    also |= {"balances (input)": BALANCES} if "risk" in frames else {}
     of_frames = wanted_frames(lambda name: name in frames)
     files_beside = [FRAMES_BY_SHEET[one.part] for one in layout.beside]
     also |= {f"{name} (file beside)": of_frames[name] for name in files_beside}
@@ -236,6 +247,7 @@ def _tested(
         breaks=layout.reconciled.breaks,
         earlier=layout.reconciled.earlier,
         certificate=layout.reconciled.certificate,
+        risk=layout.risk,
         ledger=layout.ledger,
         manifest=manifest.results,
         has_breaks="breaks" in frames,

@@ -9,7 +9,7 @@ import polars as pl
 
 from ledger.checks import combined, finding
 from ledger.columns import INPUTS, PARAMETERS, TIME, schema
-from ledger.files import Request, SpooledRun, parameters_of
+from ledger.files import SpooledRun
 from ledger.input_sums import AsRead, Booked, booked_check, input_sums
 from ledger.inputs import file_facts
 from ledger.money import MONEY
@@ -40,6 +40,8 @@ from ledger.reconciliation.sides import Sides, read_sides
 from ledger.reconciliation.sources import Sources
 from ledger.reconciliation.states import running
 from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
+from ledger.request import Request
+from ledger.run_inputs import RunInputs
 from ledger.spool import Spool
 from ledger.statements.certificate import Window
 from ledger.statements.chains import beginnings, position_links
@@ -115,7 +117,7 @@ def _replayed(request: ReconcileRequest, sides: Sides, ready: Path, suffix: str,
     if sides.interest is not None:
         done = reperformance_of(sides, sides.interest, request.policies, request.as_at)
         step = InterestBeside(sources, done, sides.interest.request.policy)
-    run = SpooledRun(asked, spool, sides.marks, step, progress)
+    run = SpooledRun(asked, spool, RunInputs(sides.marks, step), progress)
     try:
         run.refuse_repeated(repeated)
         findings = run.write(ready, suffix)
@@ -342,6 +344,6 @@ def _sums(sides: Sides, booked: Booked) -> pl.DataFrame:
 
 def _parameters(request: ReconcileRequest, ageing_at: datetime) -> pl.DataFrame:
     run = Request(list(request.ledger), request.marks, request.policies, request.as_at, request.interest)
-    replayed = parameters_of(run)
+    replayed = run.parameters()
     chosen = [reviews.ageing_parameter(ageing_at), *request.parameters()]
     return pl.concat([replayed, pl.DataFrame(chosen, schema=schema(PARAMETERS))])

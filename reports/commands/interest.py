@@ -72,10 +72,11 @@ def accrue(
       margin-ledger interest accrue fills.csv --rates rates.csv --as-at 2025-01-31T14:37:00Z --out books
     """
     with errors_told(refusals):
-        from ledger.files import Request, replay_files
+        from ledger.files import replay_files
         from ledger.interest.policy import find_policy
         from ledger.interest.request import InterestRequest
         from ledger.policies import Policies
+        from ledger.request import Request
 
         _in_order(begin, as_at)
         asked = InterestRequest(find_policy(policy), rates, begin=begin)
@@ -126,11 +127,12 @@ def reperform(
       margin-ledger interest reperform --events events.csv --rates rates.csv --out books
     """
     with errors_told(refusals):
-        from ledger.files import Request, replay_files
+        from ledger.files import replay_files
         from ledger.interest.policy import find_policy
         from ledger.interest.request import InterestRequest
         from ledger.interest.run import reperform_files
         from ledger.policies import Policies
+        from ledger.request import Request
         from reports.commands.interest_summary import comparison_told
 
         _need_one(rows, events)

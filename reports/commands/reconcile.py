@@ -33,6 +33,7 @@ from reports.commands.terminal import (
     errors_told,
     exit_code,
     progress_told,
+    refuse_bad_place,
     write_and_tell,
 )
 
@@ -180,7 +181,7 @@ def reconcile(ledger: tuple[Path, ...], exchange: tuple[Path, ...], **given: Any
 
         report: Path | None = given["report"]
         if report is not None:
-            _refuse_bad_place(report)
+            refuse_bad_place(report)
         target = None if report is None else Target.of(report)
         previous: Path | None = given["previous"]
         materiality = amounts_of("--materiality", given["materiality"])
@@ -260,18 +261,8 @@ def adjustments(workbook: Path) -> None:
         from ledger.refusals import LedgerError
         from reports.adjustment_template import write_template
 
-        _refuse_bad_place(workbook)
+        refuse_bad_place(workbook)
         if workbook.exists():
             raise LedgerError(f"{workbook}: there is such a file; choose another name, or move it away")
         write_template(workbook)
         click.echo(f"Wrote {workbook}; fill it in, then: margin-ledger reconcile --ledger FILES... {workbook} ...")
-
-
-def _refuse_bad_place(workbook: Path) -> None:
-    """Say before the work what could only fail after it."""
-    from ledger.refusals import LedgerError
-
-    if workbook.suffix.lower() != ".xlsx":
-        raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
-    if workbook.is_dir() or not workbook.parent.is_dir():
-        raise LedgerError(f"{workbook}: cannot be written; give a file in a folder that exists")

@@ -57,9 +57,9 @@ def _open_positions(positions: pl.LazyFrame, count: int) -> Table:
         cells = [f"{row['position']}#{row['episode']}", row["direction"]]
         cells += [plain(row[name]) for name in ("base_leg", "quote_leg", "margin")]
         cells += [
-            _short(row["floating_pnl"]),
-            _percent(row["margin_ratio"]),
-            _short(row["liquidation_price"]),
+            short(row["floating_pnl"]),
+            percent(row["margin_ratio"]),
+            short(row["liquidation_price"]),
         ]
         table.add_row(*(Text(cell) for cell in cells))
     return table
@@ -82,12 +82,13 @@ def _checks(checks: pl.DataFrame) -> Table:
     return table
 
 
-def _short(amount: object) -> str:
+def short(amount: object) -> str:
     """Eight decimals for the eye; the frames hold all of them."""
     return "" if amount is None else f"{amount:,.8f}".rstrip("0").rstrip(".")
 
 
-def _percent(ratio: object) -> str:
+def percent(ratio: object) -> str:
+    """A ratio in per cent with two decimals, for the eye."""
     return "" if ratio is None else f"{ratio:.2%}"
 
 

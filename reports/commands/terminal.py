@@ -164,3 +164,13 @@ def tell(folder: Path, checks: "pl.DataFrame") -> None:
 
     for line in summary(folder, checks):
         click.echo(line)
+
+
+def refuse_bad_place(workbook: Path) -> None:
+    """Say before the work what could only fail after it."""
+    from ledger.refusals import LedgerError
+
+    if workbook.suffix.lower() != ".xlsx":
+        raise LedgerError(f"{workbook}: give the workbook a name that ends with .xlsx")
+    if workbook.is_dir() or not workbook.parent.is_dir():
+        raise LedgerError(f"{workbook}: cannot be written; give a file in a folder that exists")

@@ -1,6 +1,6 @@
 """The About sheet: what the workbook is, its period and result, how to read it, where things are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -11,6 +11,9 @@ from reports.sheets.checks import MASTER
 from reports.sheets.manifest import MANIFEST_SHEET
 from reports.sheets.reconciliation import COLOURS as RECONCILIATION_COLOURS
 from reports.sheets.reconciliation import DESCRIPTIONS
+from reports.sheets.risk import COLOURS as RISK_COLOURS
+from reports.sheets.risk import DESCRIPTIONS as RISK_DESCRIPTIONS
+from reports.sheets.risk_tested import statuses_told
 from reports.sheets.sign_off import SIGN_OFF_SHEET
 
 _WIDTHS = (26, 14, 104)
@@ -58,6 +61,7 @@ SHEETS = {
     MANIFEST_SHEET: "Input files with hashes and control sums, held against the ledger; rows of every sheet.",
     "Glossary": "Meaning, unit, formula and source of every column.",
     **DESCRIPTIONS,
+    **RISK_DESCRIPTIONS,
 }
 
 
@@ -74,7 +78,13 @@ def write_about(
     book.title(sheet, "Spot margin ledger", _PURPOSE)
     row = _write_facts(book, sheet, facts(frames), beside, result, 3)
     row = _write_index(book, sheet, sheets, row + 1)
-    _write_reading(book, sheet, row + 1, "interest" in frames, bool(DESCRIPTIONS.keys() & sheets))
+    colours = (
+        *_COLOURS,
+        *(_INTEREST_COLOURS if "interest" in frames else ()),
+        *(RISK_COLOURS if RISK_DESCRIPTIONS.keys() & sheets else ()),
+        *(RECONCILIATION_COLOURS if DESCRIPTIONS.keys() & sheets else ()),
+    )
+    _write_reading(book, sheet, row + 1, bool(DESCRIPTIONS.keys() & sheets), colours)
     sheet.fit_to_pages(1, 1)
 
 
@@ -96,7 +106,8 @@ def facts(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     }
     if "interest" in frames:
         found["Charges of interest"] = _interest_fact(frames["interest"])
-    return found
+    graded = [frames[name]["status"] for name in ("risk", "derivative_positions") if name in frames]
+    return found | ({"Risk of open positions": statuses_told(graded)} if graded else {})
 
 
 def _interest_fact(interest: pl.DataFrame) -> str:
@@ -126,9 +137,9 @@ def _write_index(book: Book, sheet: Any, sheets: list[str], top: int) -> int:
     return top + 1 + len(sheets)
 
 
-def _write_reading(book: Book, sheet: Any, top: int, has_interest: bool, is_reconciled: bool) -> None:
-    colours = (*_COLOURS, *(_INTEREST_COLOURS if has_interest else ()))
-    colours = (*colours, *(RECONCILIATION_COLOURS if is_reconciled else ()))
+def _write_reading(
+    book: Book, sheet: Any, top: int, is_reconciled: bool, colours: Sequence[tuple[str, str, dict[str, Any]]]
+) -> None:
     book.text(sheet, top, 0, "How to read it", bold=True, font_size=12)
     sentences = (*_HOW_TO_READ[:1], *(_HOW_TO_READ_BREAKS if is_reconciled else ()), *_HOW_TO_READ[1:])
     for row, text in enumerate(sentences, top + 1):

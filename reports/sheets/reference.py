@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 
 import polars as pl
 
 from ledger.columns import EVENTS, FRAMES, PARAMETERS, Column
 from ledger.money import LARGEST
+from ledger.risk.policies import RiskPolicies
 from reports.cells.fields import Field, Placed, field, heading, serial
 from reports.cells.formulas import LARGEST_AMOUNT, in_words
 from reports.cells.tables import NOTE, Book, fit_columns, write_table
@@ -25,6 +27,9 @@ VERSION = "program_version"
 
 _PARAMETERS_TOP = 4
 
+RATIOS = ("alert_ratio", "liquidation_ratio")
+"""Margin ratios at which something happens: charts draw lines at them."""
+
 WORKBOOK_PARAMETERS = (
     {
         "name": TOLERANCE,
@@ -40,19 +45,9 @@ WORKBOOK_PARAMETERS = (
         "description": "Every amount is below it; a quotient that is not, such as a price over dust, is left out.",
         "source": "this workbook",
     },
-    {
-        "name": "alert_ratio",
-        "value": "3",
-        "description": "Margin ratio at which the exchange alerts (1 = 100 %); drawn on Over time.",
-        "source": "rules 6",
-    },
-    {
-        "name": "liquidation_ratio",
-        "value": "1",
-        "description": "Margin ratio at which the exchange liquidates (1 = 100 %); drawn on Over time.",
-        "source": "rules 6",
-    },
+    *(policy for policy in RiskPolicies().rows() if policy["name"] in RATIOS),
 )
+"""The constants of the workbook; of the ratios, those of the run count where it has them among its policies."""
 
 AGE_LIMITS = {"ageing_days_new": 7, "ageing_days_recent": 30, "ageing_days_old": 90}
 """Up to how many days a break is in which band of age; a break that is older is in the last one."""
@@ -63,9 +58,9 @@ def with_workbook_parameters(parameters: pl.DataFrame, detail_rows: int | None =
 
     `detail_rows` is the number of rows above which detail goes to a file beside the workbook.
     """
-    is_aged = AGEING_AT in parameters["name"]
+    is_aged, given = AGEING_AT in parameters["name"], set(parameters["name"])
     limits = [*_detail_limit(detail_rows), *(_age_limits() if is_aged else [])]
-    own = [*WORKBOOK_PARAMETERS, *limits, _version()]
+    own = [*(one for one in WORKBOOK_PARAMETERS if one["name"] not in given), *limits, _version()]
     return pl.concat([parameters, pl.DataFrame(own, schema=parameters.schema)])
 
 
@@ -115,6 +110,12 @@ def parameter_fields() -> tuple[Field, ...]:
         "this workbook",
     )
     return (name, value, number, description, source)
+
+
+def ratio_limits(parameters: pl.DataFrame) -> dict[str, Decimal]:
+    """The margin ratios of alert and liquidation by name; `parameters` are those of the run, or of the workbook."""
+    values = dict(with_workbook_parameters(parameters).select("name", "value").iter_rows())
+    return {name: Decimal(values[name]) for name in RATIOS}
 
 
 def parameter_cell(parameters: pl.DataFrame, name: str) -> str:

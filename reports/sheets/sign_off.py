@@ -1,7 +1,7 @@
 """The Sign-off sheet: what the workbook says, by formula, and cells to fill in: who, when, and what is concluded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -13,6 +13,8 @@ from reports.cells.fields import Field, Tables
 from reports.cells.tables import BAND, HEADING, LIVE, Book, mark_results
 from reports.sheets.checks import HERE, MASTER
 from reports.sheets.reconciliation_fields import BAD, GOOD, TO_FILL_IN, mark_words
+from reports.sheets.risk import RiskParts
+from reports.sheets.risk_tested import risk_areas, risk_counts
 
 SIGN_OFF_SHEET = "Sign-off"
 CONCLUSIONS = ("reconciled", "reconciled with accepted breaks", "not reconciled", "more work needed")
@@ -59,6 +61,7 @@ class Tested:
     breaks: Tables = ()
     earlier: Tables = ()
     certificate: Tables = ()
+    risk: RiskParts = field(default_factory=RiskParts)
     ledger: Tables = ()
     manifest: Tables = ()
     has_breaks: bool = False
@@ -98,7 +101,7 @@ class Tested:
             }
         if self.certificate:
             found["Controls of completeness that fail"] = count(self.certificate, ("Outcome", "fail"))
-        return found
+        return found | risk_counts(self.risk)
 
     def areas(self) -> list[Area]:
         """What is to be signed off, sheet by sheet."""
@@ -110,6 +113,7 @@ class Tested:
             *self._area("Lead", self.lead, Count(), ""),
             *self._area("Roll-forward", self.roll, closings, "closings that are not the ledger's"),
             *self._area("Positions", self.positions, Count(), ""),
+            *(one for area in risk_areas(self.risk) for one in self._area(*area)),
             *self._area("Interest", self.interest, *self._interest()),
             *self._area("Breaks", self.breaks, self._unsettled(), "open breaks"),
             *self._area("Earlier breaks", self.earlier, self._not_compared, "open breaks that were not compared"),
