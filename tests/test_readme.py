@@ -13,11 +13,14 @@ import pytest
 import ledger
 from ledger.checks import DESCRIPTIONS
 from ledger.columns import DISPLAY, EVENTS, MEASURES
+from ledger.derivatives.columns import CONTRACTS, DERIVATIVE_EVENTS, DERIVATIVE_FIGURES, DERIVATIVE_MEASURES
 from ledger.interest.causes import CAUSES
 from ledger.interest.columns import RATES
 from ledger.interest.policy import InterestPolicy, shipped_policies
 from ledger.policies import Policies
 from ledger.reconciliation.columns import CAUSES as BREAK_CAUSES
+from ledger.risk.columns import TIERS
+from ledger.risk.policies import RiskPolicies
 from ledger.statements.layouts import LAYOUTS
 from reports.cells.formulas import in_words
 from reports.sheets.about import SHEETS
@@ -31,9 +34,7 @@ def table(*rows):
 
 
 def events():
-    return table(
-        ("column", "unit", "meaning"), *((f"`{column.name}`", column.unit, column.description) for column in EVENTS)
-    )
+    return registered(EVENTS)
 
 
 def measures():
@@ -46,15 +47,29 @@ def measures():
     )
 
 
-def policies():
-    rows = {row["name"]: row for row in Policies().rows()}
+def policies(kind=Policies):
+    rows = {row["name"]: row for row in kind().rows()}
     return table(
         ("policy", "default", "choices", "meaning", "source"),
         *(
             (f"`{field.name}`", f"`{rows[field.name]['value']}`", choices(field), row["description"], row["source"])
-            for field in dataclasses.fields(Policies)
+            for field in dataclasses.fields(kind)
             for row in [rows[field.name]]
         ),
+    )
+
+
+def registered(columns):
+    return table(
+        ("column", "unit", "meaning"), *((f"`{column.name}`", column.unit, column.description) for column in columns)
+    )
+
+
+def derivative_measures():
+    columns = (*DERIVATIVE_FIGURES, *DERIVATIVE_MEASURES)
+    return table(
+        ("measure", "unit", "meaning", "source"),
+        *((f"`{column.name}`", column.unit, column.description, column.source) for column in columns),
     )
 
 
@@ -68,9 +83,7 @@ def checks():
 
 
 def rates():
-    return table(
-        ("column", "unit", "meaning"), *((f"`{column.name}`", column.unit, column.description) for column in RATES)
-    )
+    return registered(RATES)
 
 
 def interest_policies():
@@ -132,6 +145,11 @@ TABLES = {
     "causes": causes,
     "break-causes": break_causes,
     "layouts": layouts,
+    "tiers": lambda: registered(TIERS),
+    "risk-policies": lambda: policies(RiskPolicies),
+    "contracts": lambda: registered(CONTRACTS),
+    "derivative-events": lambda: registered(DERIVATIVE_EVENTS),
+    "derivative-measures": derivative_measures,
 }
 
 
