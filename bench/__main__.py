@@ -1,7 +1,7 @@
 """`python -m bench`: the ledger against a floor, a Decimal loop and two journal programs, in one run.
 
-`python -m bench interest` measures interest, `python -m bench reconcile` reconciliation, `python -m bench workbook` the
-writing of workbooks.
+`python -m bench interest` measures interest, `python -m bench reconcile` reconciliation, `python -m bench risk` the
+grading of positions at every mark, `python -m bench workbook` the writing of workbooks.
 """
 
 import tempfile
@@ -14,6 +14,7 @@ from bench.measure import machine
 from bench.peers import installed_tools
 from bench.reconcile import reconcile
 from bench.results import report_of
+from bench.risk import risk
 from bench.rounds import measure
 from bench.shapes import SHAPES
 from bench.workbook import workbook
@@ -70,6 +71,7 @@ def _present(peers: tuple[str, ...]) -> list[str]:
 
 main.add_command(interest)
 main.add_command(reconcile)
+main.add_command(risk)
 main.add_command(workbook)
 
 if __name__ == "__main__":

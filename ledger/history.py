@@ -45,9 +45,9 @@ def history_of(
     """The moments of every episode of a ledger, in their order (columns HISTORY), at most POINTS of each.
 
     `index` comes from `ordering.index_positions`. `marks` (columns MARKS) may give an instrument many marks; those up
-    to `as_at` count, and one without a time counts from the beginning; `rates` are as in `positions.valued`. A mark has a moment of its own where the
-    episode is open and none of its events has the same time. Raises BadInput when a value at a mark does not fit the
-    money type.
+    to `as_at` count, and one without a time counts from the beginning; `rates` are as in `positions.valued`. A mark has
+    a moment of its own where the episode is open and none of its events has the same time. Raises BadInput when a value
+    at a mark does not fit the money type.
     """
     prices = _prices(marks, as_at)
     events = _events(ledger)

@@ -31,7 +31,7 @@ MARK_RULES: Mapping[str, Rule] = {
         "instrument",
         "An instrument is BASE-QUOTE, or that with the rest of a contract's name, in capital letters and digits.",
         "Write it as BTC-USDT, or BTC-USDT-SWAP.",
-        pl.col("instrument").str.contains("^[A-Z0-9]{1,20}-[A-Z0-9_]{1,20}(-[A-Z0-9]{1,20}){0,3}$"),
+        pl.col("instrument").str.contains("^[A-Z0-9]{1,20}-[A-Z0-9_]{1,20}(-[A-Z0-9.]{1,20}){0,3}$"),
     ),
     "mark_price_is_positive": Rule(
         "mark_price", "A mark price is above zero.", "Leave the row out.", pl.col("mark_price") > 0

@@ -77,7 +77,7 @@ def valued(
     it does not state. The measures are empty without them, and for a closed position, of which nothing is left.
     Raises BadInput when a position's value at its mark price does not fit the money type.
     """
-    known = positions.join(_current(marks, as_at), on="instrument", how="left", maintain_order="left")
+    known = positions.join(marks_in_force(marks, as_at), on="instrument", how="left", maintain_order="left")
     is_open = pl.col("status") == "open"
     if rates is not None:
         known = rates(known.with_columns(time=pl.max_horizontal("time", "mark_time")))
@@ -100,9 +100,13 @@ def measured(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
     return rows
 
 
-def _current(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:
-    """One row per instrument: its last mark up to the time asked for; a mark without a time counts as the first."""
+def marks_in_force(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:
+    """One row per instrument: its last mark (columns MARKS) up to the time asked for, of which `mark_time` is the time.
+
+    A mark without a time counts as the first.
+    """
     rows = pl.concat([pl.DataFrame(schema=schema(MARKS)), *([] if marks is None else [marks])], how="diagonal")
     if as_at is not None:
         rows = rows.filter(pl.col("time").is_null() | (pl.col("time") <= as_at))
-    return rows.sort("time", nulls_last=False).unique("instrument", keep="last", maintain_order=True).rename({"time": "mark_time"})
+    latest = rows.sort("time", nulls_last=False).unique("instrument", keep="last", maintain_order=True)
+    return latest.rename({"time": "mark_time"})

@@ -158,10 +158,10 @@ def explain(folder: Path, position: str, at: datetime | None) -> None:
 @main.command()
 @click.option("--out", type=FILE, default=Path(), metavar="DIR", help="Folder to write to; default: the current one.")
 def demo(out: Path) -> None:
-    """Replay the shipped records and examples, compare interest, and reconcile a house's ledger with its exchange.
+    """Replay the shipped records and examples, compare interest, reconcile a house's ledger, look at risk.
 
-    Writes spot-margin-demo/, spot-margin-interest/, spot-margin-reconciliation/ and a workbook of each beside it. The
-    exit code is that of the replay; the breaks of the interest and of the reconciliation are there to be seen.
+    Writes spot-margin-demo/, spot-margin-interest/, spot-margin-reconciliation/, spot-margin-risk/ and a workbook of
+    each beside it. The exit code is that of the replay; what breaks in the others is there to be seen.
     """
     with errors_told(None):
         from ledger.interest.policy import find_policy
@@ -187,6 +187,7 @@ def demo(out: Path) -> None:
         click.echo(f"Try:  margin-ledger interest identify {rows[0]}\n")
 
         _demonstrate_reconciliation(out / "spot-margin-reconciliation")
+        _demonstrate_risk(out / "spot-margin-risk")
         sys.exit(exit_code(checks))
 
 
@@ -206,6 +207,26 @@ def _demonstrate_reconciliation(folder: Path) -> None:
     request = ReconcileRequest(ledger, stated, marks=folder / "marks.csv", interest=interest)
     reconciled(request, folder / "books", report=folder.with_suffix(".xlsx"))
     click.echo(f"Try:  margin-ledger explain {folder / 'books'} desk:BTC-USDT:BTC")
+
+
+def _demonstrate_risk(folder: Path) -> None:
+    """Hold the shipped positions against two days of marks; frames go to the folder."""
+    from ledger.request import Request
+    from ledger.risk.request import RiskRequest
+    from reports.commands.risk_summary import risk_told
+
+    names = ("events.csv", "marks.csv", "tiers.csv", "balances.csv", "contracts.csv", "futures.csv")
+    _demo_files(folder, "demo/risk", names)
+    events, marks, tiers, balances, contracts, futures = (folder / name for name in names)
+    asked = RiskRequest(tiers, balances, contracts=contracts, derivatives=[futures])
+    _demonstrate(Request([events], marks, risk=asked), folder)
+    click.echo(
+        "\nRisk: two days of marks, tiers, a liquidation booked otherwise than it was due, and one that is missing"
+    )
+    for line in risk_told(folder):
+        click.echo(line)
+    click.echo(f"Wrote {folder}.xlsx")
+    click.echo(f"Try:  margin-ledger whatif close {events} --marks {marks} --fee-rate 0.001")
 
 
 def _demo_files(folder: Path, source: str, names: tuple[str, ...]) -> Path:

@@ -1,7 +1,8 @@
 """The sample workbook and pictures of its sheets: `python -m reports.sample` makes them again, `--check` finds drift.
 
-The workbook is that of the reconciliation demo. Each picture is the first printed page of a sheet. SHA256SUMS says from
-which workbook the pictures were taken; they depend on the fonts of a machine, too, and are not compared themselves.
+The workbooks are those of the reconciliation demo and, in a folder of its own, of the risk demo. Each picture is the
+first printed page of a sheet; the second folder has those of sheets that the first lacks. SHA256SUMS says from which
+workbook pictures were taken; they depend on the fonts of a machine, too, and are not compared themselves.
 """
 
 import hashlib
@@ -18,23 +19,40 @@ from reports.libreoffice import convert
 
 FOLDER = Path(__file__).parent / "samples"
 BOOK = "spot-margin-reconciliation.xlsx"
+RISK_BOOK = "spot-margin-risk.xlsx"
 SUMS = "SHA256SUMS"
 _RESOLUTION = "110"
 _DEMO = "from reports.command_line import main; main(['demo'])"
 
 
 def make(folder: Path) -> list[Path]:
-    """Write the workbook, a picture of each of its sheets, and their hashes to the folder; returns the files.
+    """Write the workbooks, pictures of their sheets, and the hashes of both to the folders; returns the files.
 
     What an earlier run left there is removed. Raises FileNotFoundError when LibreOffice is not installed.
     """
     with TemporaryDirectory() as work:
-        book = _demonstrated(Path(work))
-        pages = convert([book], "pdf", Path(work))[0]
-        for old in (*folder.glob("*.png"), *folder.glob("*.xlsx")):
-            old.unlink()
-        made = [folder / BOOK, *_pictures(pages, _sheets(book), folder)]
-        made[0].write_bytes(book.read_bytes())
+        _demonstrate(Path(work))
+        books = [(Path(work) / name, place) for name, place in _places(folder).items()]
+        made, shown = [], list[str]()
+        for book, place in books:
+            made += _made(book, place, without=shown)
+            shown += _sheets(book)
+    return made
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    """The workbooks, and the folder of each."""
+    return {BOOK: folder, RISK_BOOK: folder / "risk"}
+
+
+def _made(book: Path, folder: Path, without: Sequence[str]) -> list[Path]:
+    """The workbook, pictures of its sheets but for those named, and their hashes, in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = convert([book], "pdf", book.parent)[0]
+    for old in (*folder.glob("*.png"), *folder.glob("*.xlsx")):
+        old.unlink()
+    made = [folder / book.name, *_pictures(pages, [one for one in _sheets(book) if one not in without], folder)]
+    made[0].write_bytes(book.read_bytes())
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in made]
     (folder / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")
     return [*made, folder / SUMS]
@@ -43,27 +61,33 @@ def make(folder: Path) -> list[Path]:
 def drift(folder: Path) -> list[str]:
     """What is no longer as the demo makes it, or not as it was made together: one sentence each; nothing: no drift."""
     found = []
+    with TemporaryDirectory() as work:
+        _demonstrate(Path(work))
+        for name, place in _places(folder).items():
+            found += _not_as_made(place)
+            members = _apart(place / name, Path(work) / name) if (place / name).is_file() else []
+            found += [f"{name}: {member} is not what the demo writes now" for member in members]
+    return found
+
+
+def _not_as_made(folder: Path) -> list[str]:
+    """What is in the folder, or is not, against its list of hashes."""
+    found = []
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    present = {file.name for file in folder.iterdir()} - {SUMS}
+    present = {file.name for file in folder.iterdir() if file.is_file()} - {SUMS}
     for name in sorted(present ^ set(recorded)):
         found.append(f"{name}: {'is not listed in' if name in present else 'is missing, but listed in'} {SUMS}")
     for name in sorted(present & set(recorded)):
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != recorded[name]:
             found.append(f"{name}: is not the file that {SUMS} lists")
-    with TemporaryDirectory() as work:
-        found += [
-            f"{BOOK}: {member} is not what the demo writes now"
-            for member in _apart(folder / BOOK, _demonstrated(Path(work)))
-        ]
     return found
 
 
-def _demonstrated(folder: Path) -> Path:
-    """The workbook of the demo, run in a folder so that the paths in it are always the same."""
+def _demonstrate(folder: Path) -> None:
+    """Run the demo in a folder, so that the paths in its workbooks are always the same."""
     here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     subprocess.run([sys.executable, "-c", _DEMO], cwd=folder, env=here, check=True, capture_output=True)
-    return folder / BOOK
 
 
 def _apart(one: Path, other: Path) -> list[str]:

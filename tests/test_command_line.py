@@ -256,7 +256,7 @@ def test_the_console_command_runs_the_demo(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "12 of 12 checks hold." in done.stdout
-    names = ("demo", "interest", "reconciliation")
+    names = ("demo", "interest", "reconciliation", "risk")
     written = {f"spot-margin-{name}{suffix}" for name in names for suffix in ("", ".xlsx")}
     assert {file.name for file in tmp_path.iterdir()} == written
 

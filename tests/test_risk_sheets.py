@@ -57,7 +57,7 @@ EVENTS = [
 MARKS = marks_of((0, "100.5"), (5, 97), (10, 92), (16, 93))
 RATIOS = "Margin ratio of open positions, lowest first"
 SHOWN = ("risk", "risk_spans", "liquidations", "simulated_ledger", "margin_changes", "lives")
-SHOWN = (*SHOWN, "derivative_positions", "derivative_ledger", "tiers")
+SHOWN = (*SHOWN, "derivative_positions", "derivative_liquidations", "derivative_ledger", "tiers")
 TIER_LINES = ((1, "150", "0.03", "10"), (2, "400", "0.04", "8"), (3, "9000", "0.06", "5"))
 
 
@@ -122,7 +122,7 @@ def all_frames(policies: RiskPolicies | None = None) -> dict[str, pl.DataFrame]:
         "parameters": made_up["parameters"].vstack(pl.DataFrame(policies.rows(), schema=made_up["parameters"].schema)),
         "input_sums": typed(sums.with_columns(left_out=pl.lit("0")), INPUT_SUMS).filter(pl.col("booked") != 0),
     }
-    contracts_too = {name: getattr(derivatives, name.removeprefix("derivative_")) for name in DERIVATIVE_FRAMES}
+    contracts_too = {name: derivatives.frames()[name] for name in DERIVATIVE_FRAMES}
     return made_up | own | risk | {"tiers": tiers()} | contracts_too
 
 

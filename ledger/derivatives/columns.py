@@ -227,5 +227,6 @@ DERIVATIVE_FRAMES: dict[str, tuple[Column, ...]] = {
     "derivative_ledger": DERIVATIVE_LEDGER,
     "derivative_postings": DERIVATIVE_POSTINGS,
     "derivative_positions": DERIVATIVE_POSITIONS,
+    "derivative_liquidations": DERIVATIVE_LIQUIDATIONS,
 }
 """The frames a run with derivatives gives besides those of spot margin, by name."""

@@ -1,4 +1,4 @@
-"""The files of derivatives: contracts, events and marks, read with every refusal of all of them."""
+"""The files of derivatives: contracts and events, read with every refusal of all of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from ledger.cells import empty_cells
-from ledger.columns import MARKS, Column, schema
+from ledger.columns import Column, schema
 from ledger.derivatives.columns import CONTRACTS, DERIVATIVE_EVENTS
-from ledger.derivatives.rules import CONTRACT_MARK_RULES, CONTRACT_RULES, EVENT_RULES
+from ledger.derivatives.rules import CONTRACT_RULES, EVENT_RULES
 from ledger.feeds import canonical, read_feed
 from ledger.refusals import REFUSAL_SCHEMA, BadInput
 from ledger.rules import Refused, Rule, broken_rules, refusals_of
@@ -17,7 +17,6 @@ from ledger.rules import Refused, Rule, broken_rules, refusals_of
 NEEDED = {
     "contracts": ("instrument", "instrument_class", "face_value", "base_currency", "quote_currency"),
     "derivative events": ("time", "event_id", "account", "instrument", "kind"),
-    "marks": ("instrument", "mark_price"),
 }
 """Columns that each must have and each row must fill, by what a refusal calls them. The others may be absent."""
 
@@ -25,11 +24,6 @@ NEEDED = {
 def read_contracts(path: str | Path) -> pl.DataFrame:
     """The contracts (columns CONTRACTS) of a CSV, Parquet, NDJSON or JSON file. Raises BadInput with all refusals."""
     return with_defaults(_read(Path(path), "contracts", CONTRACTS, CONTRACT_RULES).drop("row"))
-
-
-def read_contract_marks(path: str | Path) -> pl.DataFrame:
-    """The marks (columns MARKS) of contracts, whose names need not be pairs. Raises BadInput with all refusals."""
-    return _read(Path(path), "marks", MARKS, CONTRACT_MARK_RULES).drop("row")
 
 
 def read_derivative_events(paths: Sequence[str | Path]) -> pl.DataFrame:

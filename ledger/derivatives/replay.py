@@ -43,6 +43,7 @@ class DerivativeBook:
             "derivative_ledger": self.ledger,
             "derivative_postings": self.postings,
             "derivative_positions": self.positions,
+            "derivative_liquidations": self.liquidations_due,
         }
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import polars as pl
 
 from ledger.events import RULES
-from ledger.marks import MARK_RULES
 from ledger.money import LARGEST, LARGEST_DIGITS, MONEY
 from ledger.rules import Rule
 
@@ -124,9 +123,3 @@ EVENT_RULES: Mapping[str, Rule] = {
     ),
 }
 """Every rule of a derivative event that needs no other row but for its identifier."""
-
-CONTRACT_MARK_RULES: Mapping[str, Rule] = {
-    **{name: rule for name, rule in MARK_RULES.items() if name != "instrument_is_a_pair"},
-    "instrument_is_named": _IS_NAMED,
-}
-"""The rules of marks, for instruments that are no pair."""

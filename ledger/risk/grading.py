@@ -8,6 +8,7 @@ marks at which something changes, not with positions times marks.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,8 +45,10 @@ GRADED_LIVES = (
 )
 """One row per life: its status at the end of its states, and the first moments at which it crossed a threshold."""
 
-_TOGETHER = 8_000_000
+_TOGETHER = 4_000_000
 """Moments of lives that are worked on together, unless one life has more: it bounds the memory."""
+_THREADS = 2
+"""Such pieces of work that are done at the same time."""
 _STATUS = pl.Enum(STATUSES)
 
 
@@ -75,11 +78,16 @@ def grade(
     blocks = {size: blocks_of(prices.with_columns(rank=ranks), size) for size in BLOCKS}
     sizes = prepared.group_by("life", maintain_order=True).agg(moments=(pl.col("end") - pl.col("first")).sum())
     chunk = ((sizes["moments"].cum_sum() - sizes["moments"]) // _TOGETHER).gather(prepared["life"])
-    parts = [pl.DataFrame(schema=_PARTS)]
-    for _, some in prepared.group_by(chunk.alias("chunk"), maintain_order=True):
+    chunks = [some for _, some in prepared.group_by(chunk.alias("chunk"), maintain_order=True)] or [prepared]
+    known, marked = known.with_columns(prepared["first"]), prices.select("time", "mark_price")
+
+    def spans_of(some: pl.DataFrame) -> pl.DataFrame:
         rows = _rows(some, prepared, blocks)
-        parts.append(_parts(_rechecked(rows, prepared, blocks[1]) if policies.recheck == "next_mark" else rows))
-    spans = _spans(_valued(pl.concat(parts), known.with_columns(prepared["first"]), prices))
+        parts = _parts(_rechecked(rows, prepared, blocks[1]) if policies.recheck == "next_mark" else rows)
+        return _spans(_valued(parts, known, marked))
+
+    with ThreadPoolExecutor(_THREADS) as threads:  # each operation on a chunk keeps one processor busy
+        spans = pl.concat(threads.map(spans_of, chunks))
     return Graded(spans.select(schema(RISK_SPANS).names()), _lives(spans, known))
 
 
@@ -116,15 +124,18 @@ def _split(rows: pl.DataFrame, states: pl.DataFrame, size: int, blocks: pl.DataF
     known = pl.concat(
         [pieces, states.select(_LIMITS)[pieces["state"]], blocks.drop("block")[pieces["block"]]], how="horizontal"
     )
-    at_low, at_high = _status(pl.col("low") // PLACES), _status(-(pl.col("high") // PLACES))
-    is_one = is_open & (stop - place == size) & (pl.col("whole") | (size == 1)) & (at_low == at_high)
-    lowest = pl.when(pl.col("rising") > 0).then("low").when(pl.col("rising") < 0).then("high").otherwise("place")
-    return known.select(
+    graded = known.with_columns(at_low=_status(pl.col("low_rank")), at_high=_status(pl.col("high_rank")))
+    is_whole = (
+        is_open & (stop - place == size) & (pl.col("whole") | (size == 1)) & (pl.col("at_low") == pl.col("at_high"))
+    )
+    rising, is_one = pl.col("rising"), pl.col("is_one")
+    lowest = pl.when(rising > 0).then("low").when(rising < 0).then("high").otherwise("place")
+    return graded.with_columns(is_one=is_whole).select(
         "life",
         "state",
         "place",
         "stop",
-        status=pl.when(is_one).then(at_low).otherwise("status"),
+        status=pl.when(is_one).then("at_low").otherwise("status"),
         key=pl.when(is_one & pl.col("whole")).then(lowest).otherwise("key"),
     )
 

@@ -72,7 +72,7 @@ class RiskRequest:
 class RiskInput:
     """What was read: tiers (columns TIERS), balances (BALANCES), contracts (CONTRACTS), events (DERIVATIVE_EVENTS).
 
-    `files` has the rows and times of each file.
+    `files` has the rows and times of each file, `names` the files of events by the numbers that these have.
     """
 
     policies: RiskPolicies
@@ -81,6 +81,7 @@ class RiskInput:
     contracts: pl.DataFrame | None = None
     events: pl.DataFrame | None = None
     files: list[tuple[Path, int, list[Any]]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
 
     def add_events(self, events: pl.DataFrame, paths: Sequence[Path], number: int) -> None:
         """The events of derivatives, whose files follow those that were read so far; `number` is that of the first."""
@@ -90,6 +91,7 @@ class RiskInput:
         for place, path in enumerate(paths, start=1):
             times = events.filter(pl.col("input") == place)["time"]
             self.files.append((path, times.len(), [times.min(), times.max()]))
+            self.names[place + offset] = str(path)
         self.events = events.with_columns(pl.col("input") + pl.lit(offset, pl.UInt16))
 
     def rates(self) -> Rates:

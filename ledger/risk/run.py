@@ -15,7 +15,7 @@ from ledger.risk.lives import lives_of
 from ledger.risk.margin_changes import margin_change_checks, margin_changes
 from ledger.risk.request import RiskInput
 from ledger.risk.simulation import simulate
-from ledger.risk.statement import risk_of
+from ledger.risk.statement import risk_of, with_booked
 from ledger.risk.states import spot_states
 
 PER_POSITION = [name for name in RISK_FRAMES if name != "tiers"]
@@ -41,18 +41,18 @@ class RiskRun:
         marks, tiers, policies = self.marks, self.asked.tiers, self.asked.policies
         states = spot_states(ledger, index, marks, tiers, policies, self.as_at)
         graded = grade(states, marks, policies, self.as_at)
-        risk = risk_of(positions, graded, marks, tiers, policies, self.as_at)
         simulated = simulate(ledger, index, marks, tiers, policies, self.policies, self.as_at, graded)
         liquidations = compare(simulated, ledger, index, marks, tiers, policies)
+        lives = with_booked(graded.lives, liquidations)
         changes = margin_changes(ledger, index, marks, tiers, self.asked.balances, policies, self.as_at)
         frames = {
-            "risk": risk,
+            "risk": risk_of(positions, lives, marks, tiers, policies, self.as_at),
             "risk_spans": graded.spans,
             "liquidations": liquidations,
             "simulated_ledger": simulated.ledger,
             "simulated_postings": simulated.postings,
             "margin_changes": changes,
-            "lives": lives_of(ledger, index, graded.lives),
+            "lives": lives_of(ledger, index, lives),
         }
         findings = [
             *grading_checks(graded, history, policies),
@@ -70,4 +70,5 @@ class RiskRun:
         events, contracts = self.asked.events, self.asked.contracts
         if events is None or contracts is None:
             return None
-        return replay_derivatives(events, contracts, self.marks, self.asked.tiers, self.asked.policies, self.as_at)
+        asked = self.asked
+        return replay_derivatives(events, contracts, self.marks, asked.tiers, asked.policies, self.as_at, asked.names)

@@ -148,12 +148,15 @@ def _ranks(prices: pl.DataFrame, instruments: pl.Series, limits: pl.DataFrame) -
     one at or below it: at the same number a lower limit sorts before the prices, an upper one after them.
     """
     kinds = {name: 2 if name.endswith("highest") else 0 for name in limits.columns}
+    names = prices["instrument"].unique(maintain_order=True)
+    numbers = pl.Series(range(names.len()), dtype=pl.Int32)
     told = [prices.select("instrument", number=units(pl.col("mark_price")), kind=pl.lit(1, pl.Int8))]
     told += [
         pl.DataFrame({"instrument": instruments, "number": limits[name]}).with_columns(kind=pl.lit(kind, pl.Int8))
         for name, kind in kinds.items()
     ]
-    every = pl.concat(told).with_columns(pl.col("instrument").rank("dense"), row=pl.int_range(pl.len()))
+    as_number = pl.col("instrument").replace_strict(names, numbers, return_dtype=pl.Int32)
+    every = pl.concat(told).with_columns(as_number, row=pl.int_range(pl.len()))
     in_order = every.sort("instrument", "number", "kind", nulls_last=False)
     same = [pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("instrument", "number", "kind")]
     is_new = (pl.col("kind") == 1) & ~pl.all_horizontal(same)
@@ -189,14 +192,15 @@ def _sign(larger: pl.Expr, smaller: pl.Expr) -> pl.Expr:
 
 
 def blocks_of(prices: pl.DataFrame, size: int) -> pl.DataFrame:
-    """One row per block of so many places: the keys of its lowest and of its highest price, and if all have a price.
+    """One row per block of so many places: low and high, the keys of its lowest and highest price, their ranks, whole.
 
-    The key of the highest one is that of its rank below zero. `prices` are those of `prices_of` with their rank.
+    The key of the highest price is that of its rank below zero; `whole` is whether all have a price. `prices` are those
+    of `prices_of` with their rank.
     """
     rank, place = pl.col("rank"), pl.col("place")
-    keyed = prices.select(block=place // size, low=key_of(rank, place), high=key_of(-rank, place))
+    keyed = prices.select("rank", block=place // size, low=key_of(rank, place), high=key_of(-rank, place))
     return keyed.group_by("block", maintain_order=True).agg(
-        pl.col("low", "high").min(), whole=pl.col("low").is_not_null().all()
+        pl.col("low", "high").min(), low_rank=rank.min(), high_rank=rank.max(), whole=rank.is_not_null().all()
     )
 
 

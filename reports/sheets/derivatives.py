@@ -1,4 +1,4 @@
-"""The sheets Derivatives, a row per life of a contract position, and Derivative ledger, a row per part of an event."""
+"""The sheets of derivatives: a row per life of a contract position, per part of an event, per liquidation due."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,14 +6,14 @@ from dataclasses import replace
 import polars as pl
 
 from ledger.columns import MARK_FIGURES
-from ledger.derivatives.columns import DERIVATIVE_LEDGER, DERIVATIVE_POSITIONS
+from ledger.derivatives.columns import DERIVATIVE_LEDGER, DERIVATIVE_LIQUIDATIONS, DERIVATIVE_POSITIONS
 from reports.cells.by_group import write_sheet
 from reports.cells.fields import Field, Placed, Tables
 from reports.cells.tables import Book
 from reports.sheets.reconciliation_fields import in_row, live, mark_words
 from reports.sheets.risk_fields import STATUS_LOOKS, not_added, shown
 
-DERIVATIVES, DERIVATIVE_ROWS = "Derivatives", "Derivative ledger"
+DERIVATIVES, DERIVATIVE_ROWS, DERIVATIVES_DUE = "Derivatives", "Derivative ledger", "Derivatives due"
 _BALANCES = ("contracts", "entry_value", "margin")
 _GROUPS = {
     "Life of a position": ("position", "episode", "direction", "how"),
@@ -52,6 +52,17 @@ _LEDGER_GROUPS = {
 _ABOUT_LEDGER = (
     "Each opening is the closing of the row above, or zero on a position's first row. Row is that of the input."
 )
+_DUE_GROUPS = {
+    "Liquidation": ("position", "episode", "number", "step"),
+    "When": ("due_at", "due_mark", "side"),
+    "Trade": ("quantity_due", "price_due", "realised_pnl_due", "fee_due", "insurance_fund_due"),
+    "Ratio and tier": ("ratio_before", "ratio_after", "tier_before", "tier_after"),
+    "Contract": ("instrument", "instrument_class", "direction", "settle_currency"),
+}
+_ABOUT_DUE = (
+    "The steps of the first liquidation that was due of each life, by the marks. None of it is booked; what is booked"
+    " stands on the derivative ledger."
+)
 _SETTLE = "settle currency"
 
 
@@ -80,6 +91,16 @@ def write_derivatives(book: Book, name: str, frame: pl.DataFrame, fields: Sequen
     placed, sheet = write_sheet(book, name, frame, fields, note=_ABOUT, repeated=2)
     mark_words(book, sheet, placed.range("Status", other_sheet=False), STATUS_LOOKS)
     return placed
+
+
+def due_fields() -> tuple[Field, ...]:
+    """The fields of the sheet of liquidations that were due."""
+    return tuple(map(_in_settle_currency, shown(DERIVATIVE_LIQUIDATIONS, _DUE_GROUPS)))
+
+
+def write_due(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
+    """Write a sheet of liquidations due; the frame has the columns DERIVATIVE_LIQUIDATIONS, at most a sheet's rows."""
+    return write_sheet(book, name, frame, fields, note=_ABOUT_DUE, repeated=3)[0]
 
 
 def write_ledgers(book: Book, tables: Tables) -> None:

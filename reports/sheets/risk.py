@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     margin_changes.MARGIN_CHANGES: "Every change of margin or leverage: before, after, and what the rules say.",
     position_history.POSITION_HISTORY: "Each life of a position: opened, at its peak, closed, and how.",
     derivatives.DERIVATIVES: "Contract positions under isolated margin: balances, risk, measures at the mark price.",
+    derivatives.DERIVATIVES_DUE: "The first liquidation that was due of each contract position, step by step.",
     derivatives.DERIVATIVE_ROWS: "Opening, change and closing of contracts, value at entry and margin.",
     tiers.TIERS_SHEET: "Rates and limits of the exchange's tiers.",
 }
@@ -52,6 +53,7 @@ class RiskParts:
     margin_changes: Tables = ()
     history: Tables = ()
     derivatives: Tables = ()
+    derivatives_due: Tables = ()
     derivative_ledger: Tables = ()
     tiers: Tables = ()
 
@@ -59,7 +61,7 @@ class RiskParts:
     def after_over_time(self) -> Tables:
         """The sheets behind Over time."""
         risk = (*self.lives, *self.statuses, *self.liquidations, *self.simulated, *self.margin_changes, *self.history)
-        return (*risk, *self.derivatives, *self.derivative_ledger)
+        return (*risk, *self.derivatives, *self.derivatives_due, *self.derivative_ledger)
 
     @property
     def before_parameters(self) -> Tables:
@@ -102,6 +104,9 @@ def risk_parts(
         margin_changes=margin_changes.change_parts(changes, cut) if changes.height else (),
         history=sheet(position_history.POSITION_HISTORY, "lives", position_history.life_fields, *life),
         derivatives=sheet(derivatives.DERIVATIVES, "derivative_positions", derivatives.derivative_fields, *life),
+        derivatives_due=sheet(
+            derivatives.DERIVATIVES_DUE, "derivative_liquidations", derivatives.due_fields, *life, "number"
+        ),
         derivative_ledger=sheet(
             derivatives.DERIVATIVE_ROWS,
             "derivative_ledger",
@@ -122,6 +127,7 @@ def write_risk(book: Book, found: RiskParts, tables: Tables, limits: Mapping[str
         liquidations.SIMULATED_SHEET: liquidations.write_simulated,
         position_history.POSITION_HISTORY: position_history.write_lives,
         derivatives.DERIVATIVES: derivatives.write_derivatives,
+        derivatives.DERIVATIVES_DUE: derivatives.write_due,
         tiers.TIERS_SHEET: tiers.write_tiers,
     }
     whole = {
