@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import MEASURES, SIDES
-from ledger.money import MONEY, ZERO, units
+from ledger.money import MONEY, units
 from ledger.positions import measured
 from ledger.risk.columns import STEPS
+from ledger.risk.lines import with_lines
 from ledger.risk.liquidation_amounts import with_full_amounts, with_partial_amounts
 from ledger.risk.policies import RiskPolicies
 from ledger.risk.rates import with_rates
@@ -72,7 +73,7 @@ def steps_at(rows: pl.DataFrame, tiers: pl.DataFrame | None, policies: RiskPolic
         down = down.with_columns(step=pl.lit("partial"), tier_after="tier", ratio_after="margin_ratio")
         whole = graded.filter(~sized.select(goes_down.fill_null(value=False)).to_series()).pipe(with_full_amounts)
         found += [_as_steps(down), _as_steps(whole)]
-        standing = down.filter(is_due(_with_lines(down), policies))
+        standing = down.filter(is_due(with_lines(down), policies))
     return pl.concat(found).sort("place", "step_number")
 
 
@@ -98,17 +99,6 @@ def is_due(rows: pl.DataFrame, policies: RiskPolicies) -> pl.Series:
     mark = units(pl.col("mark_price"))
     met = (pl.col("lowest") <= mark) & (mark <= pl.col("highest"))
     return prices.select(met.fill_null(value=False)).to_series()
-
-
-def _with_lines(rows: pl.DataFrame) -> pl.DataFrame:
-    in_base = pl.col("margin_is_base")
-    owed = {leg: pl.max_horizontal(-pl.col(f"{leg}_owed"), ZERO) for leg in ("base", "quote")}
-    return rows.with_columns(
-        equity_slope=pl.col("base_owed") + pl.col("margin") * in_base,
-        equity_constant=pl.col("quote_owed") + pl.col("margin") * (1 - in_base),
-        requirement_slope=owed["base"] * pl.col("requirement_rate"),
-        requirement_constant=owed["quote"] * pl.col("requirement_rate"),
-    )
 
 
 def full_tier(policies: RiskPolicies) -> pl.Expr:

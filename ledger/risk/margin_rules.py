@@ -6,6 +6,7 @@ import polars as pl
 
 from ledger.money import MONEY, in_digits
 from ledger.risk.columns import CHANGE_VERDICTS
+from ledger.risk.lines import with_lines
 from ledger.risk.liquidation import is_due
 from ledger.risk.policies import RiskPolicies
 
@@ -113,14 +114,8 @@ def _of_ratio(policies: RiskPolicies) -> _Rule:
 def _with_dues(changes: pl.DataFrame, policies: RiskPolicies) -> pl.DataFrame:
     """The changes with `is_due`: that a position would be liquidated after margin is taken out of it."""
     asked = changes.with_row_index("place").filter(_TAKES_OUT).drop_nulls(["mark_price", "maintenance_rate"])
-    in_base = pl.col("margin_is_base")
-    lines = asked.select(
-        "mark_price",
-        equity_slope=pl.col("base_closing") + pl.col("margin_after") * in_base,
-        equity_constant=pl.col("quote_closing") + pl.col("margin_after") * (1 - in_base),
-        requirement_slope=pl.col("base_loan") * pl.col("requirement_rate"),
-        requirement_constant=pl.col("quote_loan") * pl.col("requirement_rate"),
-    )
+    after = {"base_closing": "base_owed", "quote_closing": "quote_owed", "margin_after": "margin"}
+    lines = with_lines(asked.select("mark_price", "margin_is_base", "requirement_rate", *after).rename(after))
     due = asked.select("place", is_due=is_due(lines, policies))
     placed = changes.with_row_index("place").join(due, on="place", how="left", maintain_order="left")
     return placed.drop("place")

@@ -12,6 +12,7 @@ from ledger.columns import FLAG, LEDGER, MARKS, MEASURES, POSITIONS, TIME, Colum
 from ledger.history import LEDGER_COLUMNS
 from ledger.money import MONEY, ZERO
 from ledger.positions import measured
+from ledger.risk.lines import with_lines
 from ledger.risk.policies import RiskPolicies
 from ledger.risk.rates import with_rates
 
@@ -151,17 +152,9 @@ def _with_stated(rows: pl.DataFrame, stated: pl.DataFrame) -> pl.DataFrame:
 
 def _with_kernel(states: pl.DataFrame, policies: RiskPolicies) -> pl.DataFrame:
     """The states with `is_full` and the straight lines of equity and requirement (rules 4)."""
-    in_base = pl.col("margin_is_base")
     is_low = pl.col("tier").cast(MONEY) <= pl.lit(policies.full_tier_spot).cast(MONEY)
     is_full = pl.lit(value=True) if policies.liquidation == "all_at_once" else is_low.fill_null(value=True)
     again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(-1)) for name in (*_LIFE, "event_number"))
-    rows = measured(states, _MEASURED)
-    owed = {leg: pl.max_horizontal(-pl.col(f"{leg}_owed"), ZERO) for leg in ("base", "quote")}
-    return rows.with_columns(
-        is_full=is_full,
-        until_time=pl.when(again).then(pl.col("from_time").shift(-1)).otherwise("ends"),
-        equity_slope=pl.col("base_owed") + pl.col("margin") * in_base,
-        equity_constant=pl.col("quote_owed") + pl.col("margin") * (1 - in_base),
-        requirement_slope=owed["base"] * pl.col("requirement_rate"),
-        requirement_constant=owed["quote"] * pl.col("requirement_rate"),
+    return with_lines(measured(states, _MEASURED)).with_columns(
+        is_full=is_full, until_time=pl.when(again).then(pl.col("from_time").shift(-1)).otherwise("ends")
     )
