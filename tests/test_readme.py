@@ -123,12 +123,16 @@ def layouts():
 
 
 def sheets():
-    sample = README.parent / "reports" / "samples" / "spot-margin-reconciliation.xlsx"
-    in_order = [name for name in openpyxl.load_workbook(sample, read_only=True).sheetnames if name in SHEETS]
-    sometimes = [name for name in SHEETS if name not in in_order]
+    samples = README.parent / "reports" / "samples"
+    books = ("spot-margin-reconciliation.xlsx", "risk/spot-margin-risk.xlsx")
+    named = [openpyxl.load_workbook(samples / book, read_only=True).sheetnames for book in books]
+    first, second = ([name for name in names if name in SHEETS] for names in named)
+    of_risk = [name for name in second if name not in first]
+    sometimes = [name for name in SHEETS if name not in (*first, *of_risk)]
     return table(
         ("sheet", "what it shows"),
-        *((name, SHEETS[name]) for name in in_order),
+        *((name, SHEETS[name]) for name in first),
+        *((f"{name} (`risk`)", SHEETS[name]) for name in of_risk),
         *((f"{name} (where there are any)", SHEETS[name]) for name in sometimes),
     )
 
