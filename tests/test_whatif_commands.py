@@ -166,10 +166,10 @@ def test_close(at, tmp_path):
 
 
 def test_close_at_a_price_and_a_time(at):
-    prices = ("--price", "BTC-USDT=95000", "--price", "ETH-USDT=1600")
+    prices = ("--price", "BTC-USDT=95000", "--price", "ETH-USDT=1800")
     result = run("whatif", "close", at / "fills.csv", *prices)
     assert result.exit_code == 0
-    assert says(result, "order sell 12.5 ETH, reduce-only, at 1600, the price given", "returned 5000 USDT")
+    assert says(result, "order sell 11.111111111111111112 ETH, reduce-only, at 1800, the price given", "returned 5000 USDT")
     early = run("whatif", "close", at / "fills.csv", "--marks", at / "marks.csv", "--as-at", "2024-01-01T12:00:00Z")
     assert early.exit_code == 0
     assert says(early, "at 101000, the mark price")
@@ -312,3 +312,19 @@ def test_help_has_examples(command):
     assert result.exit_code == 0
     assert f"margin-ledger whatif {command} " in result.stdout
     assert "Exit codes: 0" in result.stdout
+
+
+def test_a_name_that_no_open_position_has_is_refused(at):
+    options = ("--price", "BTC-USDT=100000", "--price", "XXX-YYY=5", "--lot-size", "ZZZ=1")
+    result = run("whatif", "close", at / "fills.csv", *options)
+    assert result.exit_code == 2
+    assert "ZZZ: no position of this instrument is open; open: BTC-USDT, ETH-USDT" in result.stderr
+    assert "XXX-YYY: no position" in result.stderr
+    both = run("whatif", "close", at / "fills.csv", "--price", "BTC-USDT=1", "--price", "2")
+    assert (both.exit_code, "not both" in both.stderr) == (2, True)
+
+
+def test_a_close_that_loses_more_than_the_margin_says_so(at):
+    result = run("whatif", "close", at / "fills.csv", "--price", "80000", "--position", POSITION)
+    assert result.exit_code == 1
+    assert says(result, "This loses 10000 USDT beyond the margin: before that price a liquidation")

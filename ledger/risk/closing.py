@@ -7,7 +7,7 @@ from decimal import Decimal
 import polars as pl
 
 from ledger.columns import MARKS, MODES, TIME, schema
-from ledger.money import LARGEST, MONEY, ZERO
+from ledger.money import LARGEST, MONEY, ZERO, in_digits
 from ledger.policies import Policies
 from ledger.positions import measured
 from ledger.reading import EVENTS_SCHEMA
@@ -45,7 +45,8 @@ def closing_orders(
     (`marks` has columns MARKS). `fee_rate` is a share of what is received; `lot_sizes` has the smallest step of a
     quantity by instrument, to which it is rounded up; `pending` the quantity of pending reduce-only orders by position.
     The close also pays interest that is accrued and not yet charged. Every amount is that of the engine, which replays
-    the position's balances and a reduce-only fill; without a price, all of that is empty and `note` says so.
+    the position's balances and a reduce-only fill; without a price, all of that is empty and `note` says so, as it does
+    where the close would lose more than the margin (rules 6: a liquidation comes first).
 
     Raises LedgerError for a fee rate, lot size, price or pending quantity that is none.
     """
@@ -181,5 +182,11 @@ def _with_amounts(asked: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
     found = asked.drop("fee").join(amounts, left_on="number", right_on="row", how="left", maintain_order="left")
     base, quote = (pl.col(f"account_{leg}") - pl.col(f"leftover_{leg}") for leg in ("base", "quote"))
     found = found.with_columns(returned=pl.when(pl.col("margin_is_base") == 1).then(base).otherwise(quote))
+    lacks = pl.format(
+        "This loses {} {} beyond the margin: before that price a liquidation would have taken it over.",
+        in_digits(-pl.col("returned")),
+        "margin_currency",
+    )
+    found = found.with_columns(note=pl.when(pl.col("returned") < 0).then(lacks).otherwise("note"))
     known = pl.when(pl.col("quantity").is_not_null())
     return measured(found, _COMPUTED).with_columns(known.then("largest_reduce_only").alias("largest_reduce_only"))

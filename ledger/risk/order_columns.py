@@ -98,6 +98,6 @@ CLOSES = (
     Column("account_quote", MONEY, "quote", _TO_ACCOUNT.format("quote"), "rules 2"),
     Column("pending_quantity", MONEY, "base", "Quantity of reduce-only orders that are pending.", "run"),
     computed(order_measures.largest_reduce_only, "base", "rules 2 [D]"),
-    Column("note", pl.String, "", "Why nothing is said of it.", "run"),
+    Column("note", pl.String, "", "Why nothing is said of it, or that the margin does not cover it.", "run"),
 )
 """One row per open life of a position: the reduce-only order that closes it now, and what then comes back."""

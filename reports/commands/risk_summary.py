@@ -21,6 +21,7 @@ _ORDER = {status: number for number, status in enumerate(STATUSES)}
 
 def risk_told(folder: Path) -> Iterator[str]:
     """Lines about the frames `risk`, `liquidations` and `margin_changes` in a folder."""
+    yield from _contracts(folder)
     risk = _lives(folder)
     is_open = risk.filter(pl.col("status").is_not_null())
     if is_open.height:
@@ -32,6 +33,14 @@ def risk_told(folder: Path) -> Iterator[str]:
         yield from rendered(_statuses(crossed))
     yield from _liquidations(read_frame(folder, "liquidations").collect())
     yield from _changes(read_frame(folder, "margin_changes").collect())
+
+
+def _contracts(folder: Path) -> Iterator[str]:
+    """How much there is of derivatives."""
+    if any(folder.glob("derivative_positions.*")):
+        names = ("derivative_ledger", "derivative_postings", "derivative_positions")
+        rows, postings, lives = (read_frame(folder, name).select(pl.len()).collect().item() for name in names)
+        yield f"Derivatives: {rows:,} ledger rows, {postings:,} postings, {lives:,} lives of positions"
 
 
 def _lives(folder: Path) -> pl.DataFrame:

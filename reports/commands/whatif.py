@@ -1,6 +1,7 @@
 """The commands `margin-ledger whatif ...`: may this order be placed, what closes a position, what would a change do."""
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -157,7 +158,7 @@ def close_positions(
       margin-ledger whatif close fills.csv --price 125000 --lot-size BTC-USDT=0.0001 --position main:BTC-USDT:USDT
       margin-ledger whatif close fills.csv --marks marks.csv --pending main:BTC-USDT:USDT=0.5 --out closes.csv
 
-    Exit codes: 0 each has an answer, 1 one has no price, 2 bad input.
+    Exit codes: 0 each has an answer, 1 one has no price or loses more than its margin, 2 bad input.
     """
     if not prices and marks is None:
         raise click.UsageError("Give marks (--marks), or a price (--price).")
@@ -183,11 +184,25 @@ def close_positions(
                 raise LedgerError(
                     f"{name}: no such position is open; open: {', '.join(found['position'][:5]) or 'none'}"
                 )
+        _refuse_unknown(found["instrument"].to_list(), [*sizes, *(price if isinstance(price, dict) else ())])
         found = found if position is None else found.filter(pl.col("position") == position)
         closes = closing_orders(found, stated, price, fee_rate, sizes, waiting, as_at)
         write_out(closes, out)
         tell_lines(closes_told(closes))
         sys.exit(BREAKS if closes["note"].count() else OK)
+
+
+def _refuse_unknown(known: Sequence[str], named: Sequence[str]) -> None:
+    """Raise LedgerError for an instrument that is named in an option and has no open position: it may be misspelt."""
+    from ledger.refusals import LedgerError
+
+    problems = [
+        f"{name}: no position of this instrument is open; open: {', '.join(sorted(set(known))[:5]) or 'none'}"
+        for name in named
+        if name not in known
+    ]
+    if problems:
+        raise LedgerError("\n".join(problems))
 
 
 @whatif.command("change")

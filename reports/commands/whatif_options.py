@@ -55,6 +55,8 @@ def prices_of(given: Sequence[str]) -> Decimal | dict[str, Decimal] | None:
     """One price for all, or prices by instrument."""
     if len(given) == 1 and "=" not in given[0]:
         return _amount("--price", given[0])
+    if any("=" not in text for text in given) and any("=" in text for text in given):
+        raise click.UsageError("--price: give one price for all, or INSTRUMENT=PRICE for each, not both")
     return named_amounts("--price", given) or None
 
 
