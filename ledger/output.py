@@ -9,13 +9,18 @@ from typing import Literal
 import polars as pl
 
 from ledger.columns import FRAMES
+from ledger.derivatives.columns import DERIVATIVE_FRAMES
 from ledger.interest.columns import INTEREST_FRAMES
 from ledger.reconciliation.columns import RECONCILIATION_FRAMES
 from ledger.refusals import LedgerError
+from ledger.risk.columns import RISK_FRAMES
 from ledger.statements.columns import STATEMENT_FRAMES
 
 FORMATS = ("parquet", "csv")
-RUN_FRAMES = (*FRAMES, *INTEREST_FRAMES, *STATEMENT_FRAMES, *RECONCILIATION_FRAMES)
+RUN_FRAMES = (
+    *(*FRAMES, *INTEREST_FRAMES, *STATEMENT_FRAMES, *RECONCILIATION_FRAMES),
+    *(*RISK_FRAMES, *DERIVATIVE_FRAMES),
+)
 """Names of the frames that a run may leave in a folder; those of the events that are imported are not among them."""
 _OF_EVERY_RUN = ("checks", "certificate")
 """One of these is in every folder that a run, or an import, wrote."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, Self, get_args, get_type_hints
 
+from ledger.money import LARGEST, LARGEST_DIGITS, SCALE
 from ledger.refusals import PolicyError
 
 
@@ -36,8 +37,9 @@ class Choices:
             number = Decimal(value)
         except (InvalidOperation, TypeError, ValueError):
             number = Decimal("NaN")
-        if not (number.is_finite() and number >= 0):
-            return [f"policy {name}={value}: give a number of zero or more, for example 0.001"]
+        if not (number.is_finite() and 0 <= number < LARGEST and number == round(number, SCALE)):
+            bounds = f"of zero or more, with at most {LARGEST_DIGITS} digits before the point and {SCALE} behind it"
+            return [f"policy {name}={value}: give a number {bounds}, for example 0.001"]
         object.__setattr__(self, name, number)
         return []
 

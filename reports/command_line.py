@@ -17,6 +17,7 @@ import click
 
 from reports.commands.interest import interest
 from reports.commands.reconcile import adjustments, import_files, reconcile
+from reports.commands.records import records
 from reports.commands.risk import risk
 from reports.commands.terminal import (
     DETAIL_ROWS,
@@ -54,6 +55,8 @@ def main() -> None:
       margin-ledger import bills.zip fills.json --out read
       margin-ledger adjustments adjustments.xlsx
       margin-ledger interest reperform interest.csv --events fills.csv --rates rates.csv --out books
+      margin-ledger risk events.csv --marks marks.parquet --tiers tiers.json --out books
+      margin-ledger records positions.json
       margin-ledger whatif close fills.csv --marks marks.csv --fee-rate 0.001
 
     Exit codes: 0 reconciled, 1 a check failed, 2 bad input.
@@ -260,5 +263,6 @@ main.add_command(import_files)
 main.add_command(reconcile)
 main.add_command(adjustments)
 main.add_command(risk)
+main.add_command(records)
 main.add_command(verify)
 main.add_command(whatif)

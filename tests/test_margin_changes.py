@@ -340,8 +340,16 @@ def test_what_is_refused_counts_before_what_is_missing():
 
 
 def test_what_needs_no_check_is_allowed():
-    for change in ({"kind": "margin", "amount": "0"}, {"kind": "leverage", "leverage": "3"}):
+    for change in ({"kind": "margin", "amount": "0"}, {"kind": "leverage", "leverage": "10"}):
         assert verdict(logged(BUY, change)) == ("allowed", None)
+
+
+def test_a_lower_leverage_without_an_amount_needs_what_it_lacks():
+    lower = {"kind": "leverage", "leverage": "4"}
+    assert verdict(logged(BUY, lower)) == ("not_checked", "no available balance of the account is known")
+    assert verdict(logged(BUY, lower, balances=balance_of((0, "15")))) == ("allowed", None)
+    less = verdict(logged(BUY, lower, balances=balance_of((0, "14.999999999999999999"))))
+    assert less == ("refused", "15 USDT is needed, and 14.999999999999999999 is available")
 
 
 # Findings
@@ -494,10 +502,13 @@ def verdict_of(found, row, leverage_before, mark, fund, tier):
             answers.append("not_checked")
         else:
             answers.append("refused" if row["leverage"] > maximum else "allowed")
-    if change != "posted" and found["amount"] > 0:
-        answers.append(
-            "not_checked" if fund is None else "refused" if fund["available"] < found["amount"] else "allowed"
-        )
+    needed = found["amount"]
+    if change == "leverage_lowered" and needed == 0:
+        _, instrument, currency = row["position"].split(":")
+        own = row["base_closing"] if instrument.startswith(f"{currency}-") else row["quote_closing"]
+        needed = abs(own) / row["leverage"] - row["margin_opening"]
+    if change != "posted" and needed > 0:
+        answers.append("not_checked" if fund is None else "refused" if fund["available"] < needed else "allowed")
     if change != "posted" and found["amount"] < 0:
         if mark is None or (mark["maintenance_rate"] is None and tier[2] is None):
             answers.append("not_checked")

@@ -86,10 +86,11 @@ def test_derivatives_alone_give_a_book(tmp_path):
 
 
 def test_records_of_an_exchange_are_measured_again(tmp_path):
-    result = run("--records", RECORDS / "positions_futures.json", "--out", tmp_path / "out")
-    assert result.exit_code == 0
-    assert "5 agrees, 1 not_compared" in result.stdout
-    assert pl.read_parquet(tmp_path / "out" / "position_records.parquet").height == 6
+    for out in ("figures.parquet", "figures.csv") * 2:
+        arguments = ["records", str(RECORDS / "positions_futures.json"), "--out", str(tmp_path / out)]
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert (result.exit_code, "inverse long ETH" in result.stdout) == (0, True)
+    assert pl.read_parquet(tmp_path / "figures.parquet").height == 6
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,6 @@ def test_records_of_an_exchange_are_measured_again(tmp_path):
         ((DEMO / "events.csv", "--policy", "steps_spot=0", "--out", "x"), "steps_spot=0: give a whole number from 1"),
         ((DEMO / "events.csv", "--policy", "steps=1", "--out", "x"), "write NAME=VALUE with one of overfill"),
         ((DEMO / "events.csv", "--report", "x.pdf", "--out", "x"), "ends with .xlsx"),
-        (("--records", DEMO / "none.json"), "none.json"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_written(tmp_path, monkeypatch, arguments, says):
@@ -141,8 +141,19 @@ def test_a_file_that_is_read_is_not_replaced(tmp_path):
     (tmp_path / "tiers.csv").write_bytes((DEMO / "tiers.csv").read_bytes())
     result = run(*SPOT[:3], "--tiers", tmp_path / "tiers.csv", "--out", tmp_path, "--format", "csv")
     assert result.exit_code == 2
-    assert "tiers.csv: is not of an earlier run" in result.stderr
+    assert "tiers.csv: is read, and has the name of a frame" in result.stderr
     assert (tmp_path / "tiers.csv").read_bytes() == (DEMO / "tiers.csv").read_bytes()
+
+
+def test_a_run_without_risk_leaves_no_frame_of_an_earlier_one(tmp_path):
+    out = tmp_path / "books"
+    run(*SPOT, *CONTRACTS, "--out", out)
+    run(*SPOT, *CONTRACTS, "--out", out, "--format", "csv")
+    assert {file.suffix for file in out.iterdir()} == {".csv"}
+    assert {file.stem for file in out.iterdir()} == {*FRAMES, *RISK_FRAMES, *DERIVATIVE_FRAMES}
+    events = [str(DEMO / "events.csv"), "--out", str(out)]
+    CliRunner().invoke(main, ["replay", *events], catch_exceptions=False)
+    assert {file.stem for file in out.iterdir()} == set(FRAMES)
 
 
 def test_the_demo_files_are_what_make_writes(tmp_path):

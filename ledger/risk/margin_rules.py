@@ -17,6 +17,8 @@ _IS_BROUGHT_FORWARD = pl.col("kind") == "opening"
 _LEVERAGE, _MAXIMUM = pl.col("leverage_after"), pl.col("maximum_leverage")
 _NONE = pl.lit(None, pl.String)
 _TAKES_OUT = ~_IS_POSTED & (_AMOUNT < 0)
+_OWN_LEG = pl.when(pl.col("margin_is_base") == 1).then("base_closing").otherwise("quote_closing").abs()
+"""The leg in margin currency: what the initial margin is a share of."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ def verdicts(changes: pl.DataFrame, policies: RiskPolicies) -> pl.DataFrame:
 
     - Margin posted by a fill, and a leverage that rises or had not been stated: it is at most the maximum leverage of
       the tier of the liability after the change, and there is a tier for that.
-    - Margin added, whether by hand or by a lower leverage: the account has it available. The balance counts as it is
-      stated, whatever the account has spent since.
+    - Margin added, whether by hand or by a lower leverage: the account has it available. Where a lower leverage is
+      recorded without an amount, that is the leg in margin currency over the leverage, less the margin [D]. The balance
+      counts as it is stated, whatever the account has spent since.
     - Margin taken out, whether by hand or by a higher leverage: the margin ratio after it is above the policy's
       `liquidation_ratio`, compared exactly. Where nothing is required there is no ratio to keep.
 
@@ -86,12 +89,14 @@ def _of_tier() -> _Rule:
 
 def _of_balance() -> _Rule:
     available = pl.col("available")
+    is_lowered = (_CHANGE == "leverage_lowered") & (_AMOUNT == 0)
+    needed = pl.when(is_lowered).then(_OWN_LEG / _LEVERAGE - pl.col("margin_before")).otherwise(_AMOUNT)
     return _Rule(
-        ~_IS_POSTED & (_AMOUNT > 0),
+        ~_IS_POSTED & (needed > 0),
         pl.when(available.is_null()).then(pl.lit("no available balance of the account is known")),
-        pl.when(available < _AMOUNT).then(
+        pl.when(available < needed).then(
             pl.format(
-                "{} {} is needed, and {} is available", in_digits(_AMOUNT), "margin_currency", in_digits(available)
+                "{} {} is needed, and {} is available", in_digits(needed), "margin_currency", in_digits(available)
             )
         ),
     )

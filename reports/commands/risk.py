@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reports.commands.terminal import (
-    BREAKS,
     DETAIL_ROWS,
     FILE,
-    OK,
     REFUSALS,
     Time,
     errors_told,
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 @click.option(
     "--derivatives", multiple=True, type=FILE, metavar="FILE", help="Events of isolated derivatives; repeatable."
 )
-@click.option("--records", type=FILE, metavar="FILE", help="Only measure the positions of an exchange's answer again.")
 @click.option("--out", type=FILE, metavar="DIR", help="Folder for the frames.")
 @click.option("--report", type=FILE, metavar="OUT.xlsx", help="Write the workbook, too.")
 @DETAIL_ROWS
@@ -52,7 +49,6 @@ def risk(
     balances: Path | None,
     contracts: Path | None,
     derivatives: tuple[Path, ...],
-    records: Path | None,
     out: Path | None,
     report: Path | None,
     detail_rows: int | None,
@@ -76,14 +72,11 @@ def risk(
       margin-ledger risk events.csv --marks marks.csv --as-at 2025-03-01T03:00:00Z --out at-three
       margin-ledger risk events.csv --marks marks.csv --policy liquidation=all_at_once --out books
       margin-ledger risk --derivatives futures.csv --contracts contracts.csv --marks marks.csv --out books
-      margin-ledger risk --records positions.json
 
     Exit codes: 0 all agrees, 1 a check fails (a liquidation that is due and not booked as it was due, a change of
     margin that the rules refuse), 2 bad input.
     """
     with errors_told(refusals):
-        if records is not None:
-            sys.exit(_measured_again(records, out, suffix))
         place = _refuse_incomplete(events, derivatives, contracts, out)
         target = None if report is None else _target(report)
         from ledger.files import replay_files
@@ -134,19 +127,3 @@ def _target(report: Path) -> "Target":
     refuse_foreign(report)
     refuse_loss(report, None)
     return Target.of(report)
-
-
-def _measured_again(records: Path, out: Path | None, suffix: str) -> int:
-    """Compare the figures of an exchange's position records with what the rules give; returns the exit code."""
-    from ledger.derivatives.records import measure_records
-    from ledger.output import complete_or_nothing, write_frame
-    from reports.commands.risk_summary import records_told
-
-    found = measure_records(records)
-    for line in records_told(found):
-        click.echo(line)
-    if out is not None:
-        with complete_or_nothing(out, [records]) as ready:
-            write_frame(found, ready / f"position_records.{suffix}")
-        click.echo(f"Every figure: {out}/position_records.{suffix}")
-    return BREAKS if (found["verdict"] == "differs").any() else OK
