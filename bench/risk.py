@@ -22,6 +22,7 @@ EVENTS_EACH = 6
 START = datetime(2024, 1, 1, tzinfo=UTC)
 PROGRAMS = {
     "grade": "this project: states, statuses, first crossings",
+    "command": "`margin-ledger risk`: the whole command, from the files to all frames",
     "floor": "floor: read the same, join positions and marks, one comparison",
 }
 
@@ -99,6 +100,7 @@ def make(positions: int, hours: int, folder: Path) -> None:
     types = {name: dtype for name, dtype in schema(EVENTS).items() if name in rows[0]}
     texts = {name: pl.String if dtype == MONEY else dtype for name, dtype in types.items()}
     events = pl.DataFrame(rows, schema=texts).cast(types)
+    events.write_parquet(folder / "events.parquet")
     ledger.replay(events).ledger.write_parquet(folder / "ledger.parquet")
     index_positions(events).write_parquet(folder / "index.parquet")
     tiers = [
@@ -161,6 +163,22 @@ def grade(folder: Path) -> None:
     print(json.dumps(found))
 
 
+def command(folder: Path) -> None:
+    """The command with the same events, marks and tiers as files: every frame of a run with risk, and its checks."""
+    import polars as pl
+    from click.testing import CliRunner
+
+    from reports.command_line import main
+
+    files = [str(folder / f"{name}.parquet") for name in ("events", "marks", "tiers")]
+    arguments = ["risk", files[0], "--marks", files[1], "--tiers", files[2], "--out", str(folder / "out" / "books")]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    if done.exit_code not in (0, 1):  # 1: liquidations were due and none is booked
+        raise RuntimeError(done.output)
+    risk = pl.read_parquet(folder / "out" / "books" / "risk.parquet", columns=["graded"])
+    print(json.dumps({"moments": int(risk["graded"].sum()), "exit_code": done.exit_code}))
+
+
 def floor(folder: Path) -> None:
     """Read the same, join the open positions with their marks, and compare each mark with the opening price."""
     import polars as pl
@@ -192,11 +210,13 @@ SHOWN: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 EXPLANATION = f"""\
 Positions of all four cases in {INSTRUMENTS} instruments, open for most of a year of hourly marks, with {EVENTS_EACH}
-events each, and tiers by liability. Each program is a process of its own, start-up and reading included. Both look at
+events each, and tiers by liability. Each program is a process of its own, start-up and reading included. All look at
 the same moments, events and marks alike, which is checked.
 
 - *this project*: the states of every position from its stored ledger, the status at every moment compared exactly, the
   stretches of each status with their lowest ratio, and the first alert and liquidations, written as Parquet.
+- *the command*: replay, postings, positions, history, the same grading, the liquidations that were due and their
+  simulation, margin changes, lives, and all checks.
 - *floor*: the same files read, positions joined with marks in a streaming query, and one comparison of prices; it
   writes nothing."""
 
@@ -228,5 +248,7 @@ if __name__ == "__main__":
             make(int(count), int(length), Path(target))
         case ["grade", target]:
             grade(Path(target))
+        case ["command", target]:
+            command(Path(target))
         case ["floor", target]:
             floor(Path(target))

@@ -24,7 +24,8 @@ DESCRIPTIONS = {
     "mode_changes_display_only": "Old and new mode display the same assets but for the margin.",
     "ratio_is_one_at_liquidation": "At the liquidation price equity is exactly what is required.",
     "mirror_gives_same_ratio": "Base and quote swapped, price inverted: same ratio, inverse liquidation price.",
-    "history_agrees": "The last moment of each life over time has the liability and margin ratio of Positions.",
+    "history_agrees": "The last moment of each life over time has the liability, equity and margin ratio of Positions.",
+    "every_position_is_graded": "Every open position has a mark and a maintenance rate: its status is known.",
     "grades_agree": "At each moment over time the status by threshold price is the status by the margin ratio.",
     "statuses_in_order": "The statuses of each life follow one another without gap or overlap.",
     "liquidations_agree": "Each liquidation that was due is booked as it was due, and no other one is booked.",
@@ -125,9 +126,10 @@ def position_checks(positions: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def history_check(history: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
-    """The finding for the moments (columns HISTORY) of the same positions: liability and ratio as they end.
+    """The finding for the moments (columns HISTORY) of the same positions: liability, equity and ratio as they end.
 
-    1 stands for an episode without a moment, and for a ratio that is there on one side only.
+    1 stands for an episode without a moment, and for a figure that is there on one side only. Tiers that come into
+    force after the last moment change the ratio at the end: ratios are compared where the maintenance rate is the same.
     """
     key = ["position", "episode"]
     last = history.filter(
@@ -139,8 +141,10 @@ def history_check(history: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFram
         .then((pl.col(name) - pl.col(f"{name}_last")).fill_null(ZERO))
         .otherwise(pl.lit(1).cast(MONEY))
         .alias(name)
-        for name in ("liability_shown", "margin_ratio")
+        for name in ("liability_shown", "equity_value", "margin_ratio")
     ]
+    same_rate = pl.col("maintenance_rate").eq_missing(pl.col("maintenance_rate_last"))
+    apart[-1] = pl.when(same_rate).then(apart[-1]).otherwise(ZERO)
     return finding("history_agrees", both.select(key), _largest(both, *apart))
 
 

@@ -29,6 +29,7 @@ from ledger.refusals import REFUSAL_SCHEMA, BadInput, refuse_file
 from ledger.request import Request
 from ledger.risk.columns import RISK_FRAMES
 from ledger.risk.run import PER_POSITION, RiskRun
+from ledger.risk.states import latest
 from ledger.run_inputs import RunInputs, read_inputs
 from ledger.sequence_rules import repeated_refusals
 from ledger.spool import BATCH_EVENTS, Spool
@@ -84,10 +85,11 @@ class SpooledRun:
     ) -> None:
         self._request, self._spool, self._progress = request, spool, progress
         self._marks, self._step = inputs.marks, inputs.step
-        self._rates = None if inputs.risk is None else inputs.risk.rates()
-        self._risk = (
-            None if inputs.risk is None else RiskRun(inputs.risk, inputs.marks, request.as_at, request.policies)
-        )
+        self._rates, self._risk, self._end = None, None, request.as_at
+        if inputs.risk is not None:
+            self._rates = inputs.risk.rates()
+            self._end = request.as_at or latest(inputs.files["last_time"], inputs.marks)
+            self._risk = RiskRun(inputs.risk, inputs.marks, self._end, request.policies)
         self._files = request.names()
         self._index = spool.index()
         self._stored: dict[str, _Stored] = {}
@@ -165,7 +167,7 @@ class SpooledRun:
         if batch.refusals.height:
             return
         ledger = batch.ledger if self._step is None else self._step.traced(batch.ledger)
-        positions = valued(positions_of(ledger, self._index), self._marks, self._request.as_at, self._rates)
+        positions = valued(positions_of(ledger, self._index), self._marks, self._end, self._rates)
         self._findings += [*batch.findings, *position_checks(positions)]
         self.booked.add(ledger, self._index)
         self._stored["positions"].add(positions)
@@ -190,7 +192,7 @@ class SpooledRun:
         for rows, end, positions in zip(self._ledger_rows, ends, self._stored["positions"].parts(), strict=True):
             columns = LEDGER_COLUMNS if self._risk is None else schema(LEDGER).names()
             ledger = pl.scan_parquet(self.ledger).slice(end - rows, rows).select(columns).collect()
-            history = history_of(ledger, self._index, self._marks, self._request.as_at, self._rates)
+            history = history_of(ledger, self._index, self._marks, self._end, self._rates)
             self._findings.append(history_check(history, positions))
             if self._risk is not None:
                 self._progress("Grading", end, sum(self._ledger_rows))

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import polars as pl
 
-from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARK_FIGURES, MARKS, MEASURES, POSITIONS, Column, schema
+from ledger.columns import DISPLAY, FLAG, HOW_CLOSED, MARK_FIGURES, MARKS, MEASURES, POSITIONS, TIME, Column, schema
 from ledger.money import ZERO
 from ledger.refusals import refuse_file
 
@@ -74,13 +74,15 @@ def valued(
     """The positions (columns POSITIONS) with what the exchange displays and the measures at the mark prices.
 
     `marks` (columns MARKS) gives each instrument's last mark up to `as_at`; `rates`, where there are tiers, the rates
-    it does not state. The measures are empty without them, and for a closed position, of which nothing is left.
+    it does not state, as in force at `as_at`, or, without one, at the last event and mark of the position. The measures
+    are empty without them, and for a closed position, of which nothing is left.
     Raises BadInput when a position's value at its mark price does not fit the money type.
     """
     known = positions.join(marks_in_force(marks, as_at), on="instrument", how="left", maintain_order="left")
     is_open = pl.col("status") == "open"
     if rates is not None:
-        known = rates(known.with_columns(time=pl.max_horizontal("time", "mark_time")))
+        end = pl.max_horizontal("time", "mark_time") if as_at is None else pl.lit(as_at).cast(TIME)
+        known = rates(known.with_columns(time=end))
     known = known.with_columns(pl.when(is_open).then(column.name).alias(column.name) for column in MARK_FIGURES)
     return measured(known, (*DISPLAY, *MEASURES)).select(*schema(POSITIONS))
 

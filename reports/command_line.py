@@ -213,7 +213,7 @@ def _demonstrate_reconciliation(folder: Path) -> None:
 
 
 def _demonstrate_risk(folder: Path) -> None:
-    """Hold the shipped positions against two days of marks; frames go to the folder."""
+    """Hold the shipped positions against two days of marks; frames go to a folder within this one."""
     from ledger.request import Request
     from ledger.risk.request import RiskRequest
     from reports.commands.risk_summary import risk_told
@@ -222,11 +222,12 @@ def _demonstrate_risk(folder: Path) -> None:
     _demo_files(folder, "demo/risk", names)
     events, marks, tiers, balances, contracts, futures = (folder / name for name in names)
     asked = RiskRequest(tiers, balances, contracts=contracts, derivatives=[futures])
-    _demonstrate(Request([events], marks, risk=asked), folder)
+    books = folder / "books"
+    _demonstrate(Request([events], marks, risk=asked), books, folder.with_suffix(".xlsx"))
     click.echo(
         "\nRisk: two days of marks, tiers, a liquidation booked otherwise than it was due, and one that is missing"
     )
-    for line in risk_told(folder):
+    for line in risk_told(books):
         click.echo(line)
     click.echo(f"Wrote {folder}.xlsx")
     click.echo(f"Try:  margin-ledger whatif close {events} --marks {marks} --fee-rate 0.001")
@@ -244,17 +245,18 @@ def _demo_files(folder: Path, source: str, names: tuple[str, ...]) -> Path:
     return folder
 
 
-def _demonstrate(request: "Request", folder: Path) -> "pl.DataFrame":
-    """Replay into the folder, and write the workbook beside it."""
+def _demonstrate(request: "Request", folder: Path, workbook: Path | None = None) -> "pl.DataFrame":
+    """Replay into the folder, and write the workbook, beside it unless another place is given."""
     from ledger.files import replay_files
     from reports.frames import read_frames
     from reports.previous import refuse_loss
     from reports.workbook import write_workbook
 
-    refuse_loss(folder.with_suffix(".xlsx"), None)
+    place = workbook or folder.with_suffix(".xlsx")
+    refuse_loss(place, None)
     with progress_told() as progress:
         checks = replay_files(request, folder, progress=progress)
-    write_workbook(read_frames(folder), folder.with_suffix(".xlsx"))
+    write_workbook(read_frames(folder), place)
     return checks
 
 

@@ -19,6 +19,8 @@ def money(value):
 
 def measures(kind, side, size, entry_value, margin, *, mark, rate, fee_rate):
     """The measures by the table of rules.md 7: one branch per case; None where a price does not exist."""
+    if kind == "option":
+        return _option(side, size, entry_value, margin, mark, rate, fee_rate)
     if kind == "inverse":
         pnl = entry_value - size / mark if side == "long" else size / mark - entry_value
         maintenance, fee = size * rate / mark, size * fee_rate / mark
@@ -43,6 +45,23 @@ def measures(kind, side, size, entry_value, margin, *, mark, rate, fee_rate):
     }
 
 
+def _option(side, size, entry_value, margin, mark, rate, fee_rate):
+    """By two real records of sold options; of one that is bought nothing is required."""
+    if side == "long":
+        owed = dict.fromkeys(("maintenance_margin", "liquidation_fee"), Fraction(0))
+        none = dict.fromkeys(("margin_ratio", "liquidation_price", "bankruptcy_price"))
+        return {"floating_pnl": size * mark - entry_value, **owed, **none}
+    maintenance, fee = size * (rate + mark), size * fee_rate
+    return {
+        "floating_pnl": entry_value - size * mark,
+        "maintenance_margin": maintenance,
+        "liquidation_fee": fee,
+        "margin_ratio": margin / (maintenance + fee),
+        "liquidation_price": _price(margin / size - rate - fee_rate, 1),
+        "bankruptcy_price": _price(margin / size, 1),
+    }
+
+
 def _price(numerator, denominator):
     return numerator / denominator if numerator > 0 and denominator > 0 else None
 
@@ -52,12 +71,18 @@ def flat():
     return {"contracts": Fraction(0), "entry": Fraction(0), "margin": Fraction(0), "leverage": None}
 
 
-def step(position, event, contract):
-    """Book an event into `position`, which is changed; returns one row of flows per part. Raises RefusedError."""
+def step(position, event, contract, funding="margin"):
+    """Book an event into `position`, which is changed; returns one row of flows per part. Raises RefusedError.
+
+    `funding` says what funding of an open position moves: its margin, or the account.
+    """
     if event["kind"] == "fill":
         return _fill(position, event, contract)
     if event["kind"] == "funding":
-        return [_row(position, account=event["amount"], funding=event["amount"])]
+        if funding == "account" or not position["contracts"]:
+            return [_row(position, account=event["amount"], funding=event["amount"])]
+        position["margin"] += event["amount"]
+        return [_row(position, account=0, funding=event["amount"])]
     if event["kind"] in ("margin", "leverage"):
         position["leverage"] = event.get("leverage") or position["leverage"]
         amount = event.get("amount") or Fraction(0)

@@ -4,6 +4,7 @@ It is written from the published rules by case (LB, LQ, SB, SQ): `assets`, `debt
 rows it reads. It shares no line and no idea with the package, where all cases are two legs and all positions columns.
 """
 
+from bisect import bisect_right
 from datetime import timedelta
 from fractions import Fraction
 from itertools import groupby
@@ -137,6 +138,7 @@ def _segments(life, events):
         if row["kind"] == "liquidation" or over:
             booked = row["kind"] == "liquidation"
             current |= {"booked": booked, "end": _looked_at_until(row, events) if booked else row["time"]}
+            current["booked_at"] = row["time"]
             segments.append(current)
             current = None
         if not over:
@@ -166,19 +168,64 @@ def _state(case, row):
 
 
 def _walk(segment, marks, table, fee_rate, policies):
-    """The steps due in a segment: at the first moment, and, where no recorded liquidation ends it, at later ones."""
-    found, case, moments, was_due = [], segment["case"], _moments(segment, marks), False
-    while moments:
-        time, price, state = moments.pop(0)
-        is_due = price is not None and _is_due(case, state, price, table, fee_rate)
-        if is_due and (was_due or policies["recheck"] == "same_mark"):
-            taken, reduced = steps(case, state, price, table, fee_rate, policies=policies)
-            found += [{"due_at": time, "due_mark": price, "booked": segment["booked"]} | step for step in taken]
-            if segment["booked"] or reduced is None:
-                return found[:1] if segment["booked"] else found
-            moments = [(later, other, reduced) for later, other in _between(marks, time, segment["end"])]
-            is_due = False
-        was_due = is_due
+    """The steps due in a segment: of the first run that was missed, and of the one that counts (see `_runs`)."""
+    moments = _moments(segment, marks)
+    runs = _runs(segment["case"], moments, marks, table, fee_rate, policies)
+    if segment["booked"]:
+        here = max(place for place, moment in enumerate(moments) if moment[0] <= segment["booked_at"])
+        missed = [run for run in runs if run["last"] < here]
+    else:
+        missed = runs[:-1]
+    found = []
+    for run in missed[:1]:
+        again = {
+            "is_missed": 1,
+            "missed_again": len(missed) - 1,
+            "missed_until": moments[missed[-1]["acts"]][0],
+            "over": moments[run["last"] + 1][0],
+        }
+        found += [again | step for step in _steps_at(segment, moments[run["acts"]], table, fee_rate, policies)[0]]
+    for run in runs[len(missed) :][:1]:
+        taken, reduced = _steps_at(segment, moments[run["acts"]], table, fee_rate, policies)
+        found += [{"is_missed": 0} | step for step in (taken[:1] if segment["booked"] else taken)]
+        if not segment["booked"]:
+            found += _with_marks_alone(segment, moments[run["acts"]][0], reduced, marks, table, fee_rate, policies)
+    return found
+
+
+def _with_marks_alone(segment, since, state, marks, table, fee_rate, policies):
+    """The steps due of what a liquidation in part left, at the marks that follow."""
+    found = []
+    while state is not None:
+        moments = [(time, price, state) for time, price in _between(marks, since, segment["end"])]
+        runs = _runs(segment["case"], moments, marks, table, fee_rate, policies)
+        if not runs:
+            break
+        since = moments[runs[0]["acts"]][0]
+        taken, state = _steps_at(segment, moments[runs[0]["acts"]], table, fee_rate, policies)
+        found += [{"is_missed": 0} | step for step in taken]
+    return found
+
+
+def _steps_at(segment, moment, table, fee_rate, policies):
+    time, price, state = moment
+    taken, reduced = steps(segment["case"], state, price, table, fee_rate, policies=policies)
+    return [{"due_at": time, "due_mark": price} | step for step in taken], reduced
+
+
+def _runs(case, moments, marks, table, fee_rate, policies):
+    """Runs of moments that are due, one after the other: the places at which one acts, and of its last one.
+
+    Where the ratio is looked at again, that is at the first moment of the run with a later mark than its first one had.
+    """
+    due = [price is not None and _is_due(case, state, price, table, fee_rate) for _, price, state in moments]
+    runs = [[place for place, _ in run] for is_due, run in groupby(enumerate(due), key=lambda one: one[1]) if is_due]
+    times, found = [time for time, _ in marks], []
+    for run in runs:
+        in_force = [bisect_right(times, moments[place][0]) for place in run]
+        waits = policies["recheck"] == "next_mark"
+        acts = [place for place, mark in zip(run, in_force, strict=True) if not waits or mark > in_force[0]]
+        found += [{"acts": acts[0], "last": run[-1]}] if acts else []
     return found
 
 

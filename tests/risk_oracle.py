@@ -39,8 +39,8 @@ def liquidation_price_of(case, assets, liability, margin, rate, fee):
 
 
 def moments_of(life, marks, as_at=None):
-    """The moments of a life: (time, mark price or None, state). `life` lists states by time: dicts with from_time,
-    until_time and instrument; `marks` are (instrument, time or None, price), in any order."""
+    """The moments of a life: (time, mark price or None, state, time of the mark or None). `life` lists states by time:
+    dicts with from_time, until_time and instrument; `marks` are (instrument, time or None, price), in any order."""
     found = []
     for state in life:
         begin, end = state["from_time"], state["until_time"]
@@ -50,13 +50,13 @@ def moments_of(life, marks, as_at=None):
         own = [(time, price) for time, price in own if time is None or as_at is None or time <= as_at]
         early = [(time, price) for time, price in own if time is None or time <= begin]
         timed = sorted((one for one in early if one[0] is not None), key=lambda one: one[0])
-        in_force = timed[-1][1] if timed else (early[-1][1] if early else None)
-        found.append((begin, in_force, state))
+        marked, in_force = timed[-1] if timed else (early[-1] if early else (None, None))
+        found.append((begin, in_force, state, marked))
         for time, price in sorted(
             (one for one in own if one[0] is not None and one[0] > begin), key=lambda one: one[0]
         ):
             if end is None or time < end:
-                found.append((time, price, state))
+                found.append((time, price, state, time))
     return found
 
 
@@ -64,10 +64,10 @@ def graded(life, marks, ratio, policies, as_at=None):
     """The moments of a life with status and ratio: (time, price, state, status, ratio), by rules 6.
 
     `ratio(state, price)` gives the ratio, nothing where nothing is owed, "unknown" without a rate. `policies` has
-    alert_ratio, liquidation_ratio and recheck.
+    alert_ratio, liquidation_ratio and recheck: with next_mark the orders are cancelled until another mark comes.
     """
-    rows, was_due = [], False
-    for time, price, state in moments_of(life, marks, as_at):
+    rows, cancelled_by = [], "nothing"
+    for time, price, state, marked in moments_of(life, marks, as_at):
         known = "unknown" if price is None else ratio(state, Fraction(price))
         is_due = False
         if known == "unknown":
@@ -79,9 +79,12 @@ def graded(life, marks, ratio, policies, as_at=None):
         else:
             is_due = True
             status = "full" if state["is_full"] else "partial"
-            if policies.recheck == "next_mark" and not was_due:
+            if cancelled_by == "nothing":
+                cancelled_by = marked
+            if policies.recheck == "next_mark" and cancelled_by == marked:
                 status = "orders_cancelled"
-        was_due = is_due
+        if not is_due:
+            cancelled_by = "nothing"
         rows.append((time, price, state, status, known))
     return rows
 

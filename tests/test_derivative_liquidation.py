@@ -73,6 +73,13 @@ def test_the_lowest_tiers_are_taken_over_at_the_bankruptcy_price():
     assert last["insurance_fund_due"] == 45 - Fraction("9.01")
 
 
+def test_a_step_that_the_margin_does_not_pay_for_is_a_full_one():
+    """From 7,000 on the first step down, 1.5 BTC, would lose more than the margin of 4,500."""
+    (step,), _ = due("6990")
+    assert (step["step"], step["quantity_due"], step["price_due"]) == ("full", 450, 9000)
+    assert due("7000")[0][0]["step"] == "partial"
+
+
 def test_policies_decide_steps_fee_and_parts():
     (whole,), _ = due("9300", ["liquidation=all_at_once"])
     assert (whole["step"], whole["quantity_due"], whole["price_due"]) == ("full", 450, 9000)
@@ -98,20 +105,39 @@ def test_tiers_of_the_family_count_and_come_into_force_in_time():
     assert book.positions["status"].to_list() == ["not_graded"]
 
 
-def test_opposing_pairs_close_first():
-    events = [
-        event(1, position_side="long", side="buy", quantity="100", price="10000", leverage="10"),
-        event(2, position_side="short", side="sell", quantity="40", price="9950", leverage="10"),
+HEDGED = [
+    event(1, position_side="long", side="buy", quantity="100", price="10000", leverage="10"),
+    event(2, position_side="short", side="sell", quantity="40", price="9950", leverage="10"),
+]
+
+
+def test_opposing_pairs_close_first_and_both_sides_are_told():
+    long, short = rows_of(run(HEDGED, [mark(5, "9040")]).liquidations_due)
+    assert [(step["position"][-5:], step["step"], step["quantity_due"]) for step in (long, short)] == [
+        (":long", "pair", 40),
+        ("short", "pair", 40),
     ]
-    steps = rows_of(run(events, [mark(5, "9040")]).liquidations_due)
-    assert [step["step"] for step in steps] == ["pair"]
-    assert steps[0]["ratio_after"] > 1
-    steps = rows_of(run(events, [mark(5, "9030")]).liquidations_due)
-    assert [(step["step"], step["quantity_due"]) for step in steps] == [("pair", 40), ("full", 60)]
-    pair, full = steps
+    assert long["ratio_before"] <= 1 < long["ratio_after"]
+    assert (short["side"], short["realised_pnl_due"], short["ratio_after"]) == ("buy", 364, None)
+    assert (short["returned_due"], short["insurance_fund_due"]) == (398 + 364, 0)
+    assert short["ratio_before"] > 3
+    steps = rows_of(run(HEDGED, [mark(5, "9030")]).liquidations_due)
+    assert [(step["step"], step["quantity_due"]) for step in steps] == [("pair", 40), ("full", 60), ("pair", 40)]
+    pair, full, _ = steps
     assert (pair["price_due"], pair["realised_pnl_due"]) == (9030, -388)
     # What is left of the margin after the pair, 1,000 - 388, is over 0.6 BTC from 10,000.
     assert full["price_due"] == (6000 - 612) / Fraction("0.6")
+
+
+def test_a_position_of_one_way_mode_is_no_side_of_a_pair():
+    net = event(3, side="buy", quantity="100", price="10000", leverage="10")
+    steps = rows_of(run([*HEDGED, net], [mark(5, "9030")]).liquidations_due)
+    assert [step["step"] for step in steps if step["position"].endswith("net")] == ["full"]
+
+
+def test_the_other_side_is_not_due_and_crosses_nothing():
+    lives = rows_of(run(HEDGED, [mark(5, "9030")]).positions)
+    assert [life["full_at"] for life in lives] == [START + timedelta(minutes=5), None]
 
 
 def test_pairs_are_of_one_account_contract_and_moment():
@@ -138,7 +164,9 @@ def test_no_step_costs_more_than_the_margin_and_few_are_needed(instrument, quant
     steps = rows_of(book.liquidations_due)
     assert len(steps) <= 4
     margin = Fraction(book.positions["margin"][0])
-    lost = sum(step["realised_pnl_due"] - step["fee_due"] - step["insurance_fund_due"] for step in steps)
+    lost = sum(
+        step["realised_pnl_due"] - step["fee_due"] - step["insurance_fund_due"] - step["returned_due"] for step in steps
+    )
     if steps and steps[-1]["step"] == "full":
         assert sum(step["quantity_due"] for step in steps) == quantity
         assert abs(margin + lost) <= Fraction(10, 10**18)

@@ -45,7 +45,8 @@ def by_columns(values):
 def positions(draw):
     """Values of a position with rates, at a mark that is not far from its entry."""
     price = Fraction(draw(st.integers(1, 10**7)), 1000)
-    is_inverse, is_long = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+    kind, is_long = draw(st.sampled_from(["linear", "inverse", "option"])), draw(st.integers(0, 1))
+    is_inverse, is_option = kind == "inverse", kind == "option"
     contracts, face = (
         Fraction(draw(st.integers(1, 10**6)), 10),
         draw(st.sampled_from([Fraction(1, 100), Fraction(100)])),
@@ -63,7 +64,7 @@ def positions(draw):
         "leverage": leverage,
         "is_long": Fraction(is_long),
         "is_inverse": Fraction(is_inverse),
-        "is_option": Fraction(0),
+        "is_option": Fraction(is_option),
         "mark_price": Fraction(round(price * draw(st.integers(700, 1300))), 1000) + Fraction(1, 1000),
         "maintenance_rate": Fraction(draw(st.integers(0, 200)), 1000),
         "liquidation_fee_rate": Fraction(draw(st.integers(0, 20)), 10000),
@@ -74,7 +75,7 @@ def table_of(values, **changes):
     """The published figures of a position."""
     given_values = values | changes
     return published(
-        "inverse" if given_values["is_inverse"] else "linear",
+        "option" if given_values["is_option"] else "inverse" if given_values["is_inverse"] else "linear",
         "long" if given_values["is_long"] else "short",
         abs(given_values["contracts"]) * given_values["face_value"],
         given_values["entry_value"],
@@ -109,7 +110,40 @@ def test_ratio_is_one_at_the_liquidation_price_and_equity_is_nothing_at_bankrupt
     if exact["liquidation_price"] is not None and exact["requirement_rate"]:
         assert by_fractions(values | {"mark_price": exact["liquidation_price"]})["margin_ratio"] == 1
     if exact["bankruptcy_price"] is not None:
-        assert by_fractions(values | {"mark_price": exact["bankruptcy_price"]})["equity_value"] == 0
+        there = by_fractions(values | {"mark_price": exact["bankruptcy_price"]})
+        assert there["equity_value"] == -there["option_value"]
+
+
+TWO_SOLD_OPTIONS = (
+    ("0.1446234821387017", "0.001746234821387", "1.378417633171292", "-0.000541234821387", "-0.5980495263944942"),
+    ("0.136155529238958", "0.0016615552923896", "1.448540720384059", "-0.0004565552923896", "-0.5044809860658341"),
+)
+
+
+@pytest.mark.parametrize(("mark", "maintenance", "margin_ratio", "pnl", "pnl_ratio"), TWO_SOLD_OPTIONS)
+def test_two_real_records_of_sold_options_come_out(mark, maintenance, margin_ratio, pnl, pnl_ratio):
+    """One contract of 0.01 BTC sold at 0.0905; a maintenance rate of 3 % of the size, and a fee of 0.03 %."""
+    option = next(example for example in EXAMPLES if "sold" in example["title"])
+    values = {name: Fraction(value) for name, value in option["values"].items()}
+    found = by_fractions(values | {"mark_price": Fraction(mark)})
+    stated = {
+        "maintenance_margin": maintenance,
+        "margin_ratio": margin_ratio,
+        "floating_pnl": pnl,
+        "floating_pnl_ratio": pnl_ratio,
+    }
+    for name, text_of in stated.items():
+        assert abs(found[name] - Fraction(text_of)) <= Fraction(1, 10**14) * max(1, abs(found[name])), name
+    assert found["option_value"] == -Fraction("0.01") * Fraction(mark)
+    assert found["liquidation_price"] == values["margin"] / Fraction("0.01") - Fraction("0.0303")
+
+
+@settings(max_examples=20, deadline=None)
+@given(positions())
+def test_nothing_is_required_of_an_option_that_is_bought(values):
+    found = by_fractions(values | {"is_option": Fraction(1), "is_inverse": Fraction(0), "is_long": Fraction(1)})
+    assert (found["maintenance_margin"], found["liquidation_fee"]) == (0, 0)
+    assert [found[name] for name in ("margin_ratio", "liquidation_price", "bankruptcy_price")] == [None] * 3
 
 
 @settings(max_examples=40, deadline=None)

@@ -23,6 +23,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 FACES = {"BTC-USDT-SWAP": ("linear", Fraction(1, 100)), "BTC-USD-SWAP": ("inverse", Fraction(100))}
 TERMS = {name: {"kind": kind, "face_value": face} for name, (kind, face) in FACES.items()}
 HALF = Fraction(1, 2)
+OPTION = "BTC-USD-260327-60000-C"
 
 
 def frame(rows, columns):
@@ -38,7 +39,7 @@ def frame(rows, columns):
 
 
 def contracts():
-    """One linear and one inverse contract."""
+    """One linear and one inverse contract, and an option settled in coin."""
     rows = [
         {
             "instrument": name,
@@ -50,7 +51,8 @@ def contracts():
         }
         for name, (kind, face) in FACES.items()
     ]
-    return frame(rows, CONTRACTS)
+    pair = {"base_currency": "BTC", "quote_currency": "USD", "settle_currency": "BTC", "tick": "0.0005"}
+    return frame([*rows, {"instrument": OPTION, "instrument_class": "option", "face_value": "0.01"} | pair], CONTRACTS)
 
 
 def event(number, **values):
@@ -64,10 +66,10 @@ def run(events, marks=None, **options):
     return replay_derivatives(frame(events, DERIVATIVE_EVENTS), contracts(), found, **options)
 
 
-def ledger_alone(events):
+def ledger_alone(events, policies=None):
     """The ledger without postings, grading and checks."""
     placed = with_positions(typed_derivative_events(frame(events, DERIVATIVE_EVENTS)), typed_contracts(contracts()))
-    return ledger_of(parts_of(placed))
+    return ledger_of(parts_of(placed, policies))
 
 
 def mark(minutes, price, instrument="BTC-USDT-SWAP", rate="0.005", fee="0.001"):
@@ -81,8 +83,8 @@ def mark(minutes, price, instrument="BTC-USDT-SWAP", rate="0.005", fee="0.001"):
 
 
 @st.composite
-def histories(draw):
-    """Valid events of up to two positions, and what the oracle makes of each: rows per position."""
+def histories(draw, funding="margin"):
+    """Valid events of up to three positions, funding before a first fill among them, and the rows of the oracle."""
     every = [(instrument, side) for instrument in FACES for side in ("net", "long", "short")]
     places = draw(st.lists(st.sampled_from(every), min_size=1, max_size=3, unique=True))
     books = {place: oracle.flat() for place in places}
@@ -92,7 +94,7 @@ def histories(draw):
         drawn = _drawn(draw, number, place, books[place])
         after = dict(books[place])
         try:
-            rows = oracle.step(after, drawn, TERMS[place[0]])
+            rows = oracle.step(after, drawn, TERMS[place[0]], funding)
         except oracle.RefusedError:
             continue
         if after["margin"] < 0:
@@ -105,14 +107,14 @@ def histories(draw):
 
 def _drawn(draw, number, place, position):
     held = abs(position["contracts"])
-    kinds = ["fill"] * 6 + (["funding", "margin", "leverage", "liquidation", "close"] if held else [])
+    kinds = ["fill"] * 6 + ["funding", "leverage"] + (["margin", "liquidation", "close"] if held else [])
     kind = draw(st.sampled_from(kinds))
     common = event(number, instrument=place[0], position_side=place[1], kind=kind)
     amount = Fraction(draw(st.integers(-1000, 5000)), 1000)
     if kind in ("funding", "margin"):
         return common | {"amount": amount}
     if kind == "leverage":
-        return common | {"leverage": Fraction(draw(st.integers(1, 100))), "amount": abs(amount)}
+        return common | {"leverage": Fraction(draw(st.integers(1, 100))), "amount": abs(amount) if held else None}
     side = (
         draw(st.sampled_from(["buy", "sell"])) if kind == "fill" else ("sell" if position["contracts"] > 0 else "buy")
     )
@@ -192,28 +194,38 @@ def _life(life):
 
 
 def _moments(rows, marks, life):
-    """Time and published ratio at every event and mark of a life."""
-    kind, face = FACES[life["instrument"]]
+    """Time and published ratio at every event and mark of a life.
+
+    At the mark of a liquidation's own time the position as it was before counts too, if one was due.
+    """
     states = {row["event_number"]: row for row in rows}
     times = sorted({row["time"] for row in states.values()} | {one["time"] for one in marks})
     for time in times:
         standing = [row for row in states.values() if row["time"] <= time]
         known = [one for one in marks if one["time"] <= time]
-        if not standing or not known or not standing[-1]["contracts_closing"]:
+        if not standing or not known:
             continue
-        row = standing[-1]
-        size = abs(row["contracts_closing"]) * face
-        figures = oracle.measures(
-            kind,
-            row["direction"],
-            size,
-            row["entry_value_closing"],
-            row["margin_closing"],
-            mark=Fraction(known[-1]["mark_price"]),
-            rate=Fraction("0.005"),
-            fee_rate=Fraction("0.001"),
-        )
-        yield time, figures["margin_ratio"]
+        row, price = standing[-1], Fraction(known[-1]["mark_price"])
+        if row["time"] == time and row["kind"] == "liquidation" and len(standing) > 1:
+            before = _ratio(standing[-2], price, life)
+            if before <= 1:
+                yield time, before
+        if row["contracts_closing"]:
+            yield time, _ratio(row, price, life)
+
+
+def _ratio(row, price, life):
+    kind, face = FACES[life["instrument"]]
+    return oracle.measures(
+        kind,
+        row["direction"],
+        abs(row["contracts_closing"]) * face,
+        row["entry_value_closing"],
+        row["margin_closing"],
+        mark=price,
+        rate=Fraction("0.005"),
+        fee_rate=Fraction("0.001"),
+    )["margin_ratio"]
 
 
 def test_a_fill_beyond_zero_turns_a_net_position_round():
@@ -269,6 +281,7 @@ def test_a_liquidation_leaves_to_the_insurance_fund_what_is_left():
     ("events", "column"),
     [
         ([{"side": "buy", "quantity": "1", "price": "1"}], "leverage"),
+        ([{"instrument": OPTION, "side": "sell", "quantity": "1", "price": "0.05", "leverage": "2"}], "leverage"),
         ([{"kind": "margin", "amount": "1"}], "kind"),
         ([{"kind": "liquidation", "side": "buy", "quantity": "1", "price": "1"}], "kind"),
         ([{"side": "sell", "quantity": "1", "price": "1", "leverage": "2", "position_side": "long"}], "quantity"),
@@ -294,6 +307,13 @@ def test_a_liquidation_leaves_to_the_insurance_fund_what_is_left():
             [
                 {"side": "buy", "quantity": "1", "price": "1", "leverage": "2"},
                 {"kind": "margin", "amount": "-1"},
+            ],
+            "amount",
+        ),
+        (
+            [
+                {"side": "buy", "quantity": "1", "price": "1", "leverage": "2"},
+                {"kind": "funding", "amount": "-1"},
             ],
             "amount",
         ),

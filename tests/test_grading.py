@@ -290,6 +290,24 @@ def test_after_the_orders_are_cancelled_the_next_mark_decides():
     assert found.lives.select("alert_at", "cancelled_at", "full_at").row(0) == (hour(1), hour(1), hour(2))
 
 
+def test_an_event_between_two_marks_does_not_look_at_a_ratio_again():
+    times = [hour(0), hour(0) + timedelta(minutes=20), hour(0) + timedelta(minutes=40), hour(2)]
+    ends = [*times[1:], None]
+    life = [state(from_time=begin, until_time=end, tier=2) for begin, end in zip(times, ends, strict=True)]
+    marks = marks_of([("BTC-USDT", hour(number), price) for number, price in enumerate((80_000, 81_000, 82_000))])
+    found = grade(frame(life), marks, RiskPolicies(recheck="next_mark"))
+    assert found.spans.select("status", "from_time", "graded").rows() == [
+        ("orders_cancelled", hour(0), 3),
+        ("full", hour(1), 2),
+    ]
+    at_its_time = [state(until_time=hour(1)), state(from_time=hour(1))]
+    found = grade(frame(at_its_time), marks, RiskPolicies(recheck="next_mark"))
+    assert found.lives.select("cancelled_at", "full_at").row(0) == (hour(0), hour(1))
+    in_between = [state(until_time=times[1]), state(from_time=times[1], until_time=times[2], margin=10**6)]
+    found = grade(frame([*in_between, state(from_time=times[2])]), marks, RiskPolicies(recheck="next_mark"))
+    assert found.spans["status"].to_list() == ["orders_cancelled", "normal", "orders_cancelled", "full"]
+
+
 def test_what_is_not_known_is_not_graded_and_what_owes_nothing_is_normal():
     marks = marks_of([("BTC-USDT", hour(2), 1)])
     found = grade(frame([state()]), marks, RiskPolicies())

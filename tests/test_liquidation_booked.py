@@ -1,12 +1,12 @@
 """Recorded liquidations against those that were due: every verdict with its sentence, and the whole round trip."""
 
-from datetime import UTC, datetime
 from fractions import Fraction
 from random import Random
 
 import polars as pl
 import pytest
 from exact import event, rows_of, run
+from oracle import rounded
 from test_liquidation import TABLE, tiers_of
 from test_simulation import SQ_TABLE, at, history, index_of, marks_of
 
@@ -37,11 +37,6 @@ def liquidation(minute, quantity, price="29000", **more):
 EXAMPLES = {
     "agrees": (LARGE, [liquidation(60, "10")], f"{DUE}, booked then"),
     "late": (LARGE, [liquidation(67, "10")], f"{DUE}, booked at 01:07 (7 min later)"),
-    "late by days": (
-        LARGE,
-        [liquidation(1 + 60 + 24 * 60, "10") | {"time": datetime(2024, 1, 2, 1, 1, 2, 500_000, UTC)}],
-        f"{DUE}, booked at 2024-01-02 01:01:02.500 (1 d 1 min 2.5 s later)",
-    ),
     "late, full, at the mark": (
         SMALL,
         [liquidation(67, "50.00515", **FEE)],
@@ -184,11 +179,11 @@ def test_booked_before_the_mark_at_which_it_is_looked_at_again_is_early():
 
 
 def test_one_side_only_is_in_order_of_the_life():
-    """Two steps due, the first booked, then one too many."""
+    """Two steps due, the first booked, then one when none was due any more."""
     marks = marks_of([(at(60), 29_000), (at(120), 29_500), (at(180), 20_000)], FEE_RATE)
     events = [event(1, **LARGE), liquidation(60, "10"), liquidation(200, "1")]
     found, _, _, _ = compared(events, marks, SQ_TABLE)
-    assert found["verdict"].to_list() == ["agrees", "differs"]
+    assert found["verdict"].to_list() == ["agrees", "not_booked", "not_due"]
     found, _, _, _ = compared(events[:2], marks, SQ_TABLE)
     assert found["verdict"].to_list() == ["agrees", "not_booked"]
     found, _, _, _ = compared(events[:1], marks, SQ_TABLE)
@@ -196,28 +191,62 @@ def test_one_side_only_is_in_order_of_the_life():
     assert found["explanation"][1].endswith("not booked; what is recorded after the first is left out")
 
 
-@pytest.mark.parametrize("policies", [(), ("partial_fee=charged",), ("recheck=next_mark",)])
-def test_what_was_due_agrees_when_it_is_booked(policies):
-    """The liquidations of the simulation, booked as the engine has them, are those that were due."""
-    events, prices = history(Random(5), positions=40, events=250)
-    opened = [
-        one
-        for number, one in enumerate(events)
-        if one["account"] not in {other["account"] for other in events[:number]}
-    ]
-    marks = marks_of(prices)
-    _, due, _, _ = compared(opened, marks, TABLE, policies)
-    booked = [
-        event(0, **{name: row[name] for name in ("kind", "side", "quantity", "price", "value", "fee", "fee_currency")})
-        | {"account": row["position"].split(":")[0], "margin_currency": row["position"].split(":")[2]}
-        | {"event_id": row["event_id"], "time": row["time"], "row": 1_000 + number}
-        for number, row in enumerate(rows_of(due.ledger))
-    ]
-    found, again, _, book = compared([*opened, *sorted(booked, key=lambda one: one["time"])], marks, TABLE, policies)
-    assert due.due.height > 20
-    if not policies or policies[0] != "recheck=next_mark":
-        assert found["verdict"].to_list() == ["agrees"] * due.due.height
-        assert found.filter(pl.col("step") == "full")["insurance_fund_difference"].abs().max() == 0
+def opened_of(seed, positions, events):
+    """The first event of each account of a history, and its marks."""
+    made, prices = history(Random(seed), positions=positions, events=events)
+    accounts = [one["account"] for one in made]
+    return [one for place, one in enumerate(made) if one["account"] not in accounts[:place]], marks_of(prices)
+
+
+def booked_back(due, turn, at_bankruptcy=False):
+    """Events that book the first of the liquidations that were due, and not booked, of each position."""
+    fresh = due.due.filter(pl.col("booked_event").is_null())
+    first = fresh.filter(pl.col("due_at") == pl.col("due_at").min().over("position"))
+    known = {row["event_id"]: row for row in rows_of(first)}
+    booked = []
+    for row in rows_of(due.ledger):
+        if row["event_id"] not in known:
+            continue
+        of, trade = known[row["event_id"]], {name: row[name] for name in ("quantity", "price", "value")}
+        if at_bankruptcy and of["step"] == "full" and of["bankruptcy_price"] is not None:
+            trade["price"] = of["bankruptcy_price"]
+            if of["margin_is_base"]:
+                trade["quantity"] = rounded(trade["value"] / trade["price"])
+            else:
+                trade["value"] = rounded(trade["quantity"] * trade["price"])
+        account, _, margin_currency = row["position"].split(":")
+        same = {name: row[name] for name in ("kind", "side", "fee", "fee_currency", "time")}
+        name = {"event_id": f"{row['event_id']} {turn}", "account": account, "margin_currency": margin_currency}
+        booked.append(event(0, **trade) | same | name | {"row": 1_000 * turn + len(booked)})
+    return booked
+
+
+@pytest.mark.parametrize("at_bankruptcy", [False, True])
+@pytest.mark.parametrize("policies", [(), ("partial_fee=charged",)])
+def test_what_was_due_agrees_when_it_is_booked(policies, at_bankruptcy):
+    """The liquidations that were due, booked one after the other, are those that were due: at either price."""
+    events, marks = opened_of(18, positions=25, events=100)
+    for turn in range(1, 20):
+        found, due, _, _ = compared(sorted(events, key=lambda one: one["time"]), marks, TABLE, policies)
+        fresh = booked_back(due, turn, at_bankruptcy)
+        assert set(found.filter(pl.col("booked_at").is_not_null())["verdict"]) <= {"agrees"}
+        if not fresh:
+            break
+        events = [*events, *fresh]
+    assert (found.height > 20, found["verdict"].unique().to_list()) == (True, ["agrees"])
+    kinds = found.select("step", pl.col("side"), pl.col("margin_currency")).unique()
+    assert kinds.height == 8
+    for name in ("quantity", "price", "repaid", "fee", "insurance_fund", "returned"):
+        assert (found[f"{name}_difference"].fill_null(0) != 0).sum() == 0
+    assert found["realised_pnl_due"].equals(found["realised_pnl_booked"])
+
+
+def test_what_waits_for_the_next_mark_is_compared_once():
+    events, marks = opened_of(5, positions=25, events=160)
+    policies = ("recheck=next_mark",)
+    _, due, _, _ = compared(events, marks, TABLE, policies)
+    events = sorted([*events, *booked_back(due, 1)], key=lambda one: one["time"])
+    found, again, _, book = compared(events, marks, TABLE, policies)
     liquidated = book.ledger.filter(pl.col("kind") == "liquidation")["event_id"]
     assert sorted(found["event_id"].drop_nulls()) == sorted(liquidated)
     assert again.due.height == found["due_at"].count()

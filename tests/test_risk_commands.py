@@ -81,8 +81,9 @@ def test_derivatives_alone_give_a_book(tmp_path):
     result = run(
         *CONTRACTS, "--marks", DEMO / "marks.csv", "--out", tmp_path / "books", "--report", tmp_path / "b.xlsx"
     )
-    assert (result.exit_code, (tmp_path / "b.xlsx").is_file()) == (0, True)
+    assert (result.exit_code, (tmp_path / "b.xlsx").is_file()) == (1, True)
     assert "Of 2 open positions: 1 normal, 1 full" in result.stdout
+    assert "Liquidations due or booked: 2 not booked" in result.stdout
 
 
 def test_records_of_an_exchange_are_measured_again(tmp_path):
@@ -164,3 +165,54 @@ def test_the_demo_files_are_what_make_writes(tmp_path):
         [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names] for folder in (tmp_path, DEMO)
     ]
     assert digests[0] == digests[1]
+
+
+OWN = {
+    "events.csv": (
+        "time,event_id,account,instrument,mode,margin_currency,kind,side,quantity,price,leverage\n"
+        "2025-01-01T00:00:00Z,a1,a,BTC-USDT,new,USDT,fill,buy,1,100000,10\n"
+        "2025-01-01T00:00:00Z,b1,b,ETH-USDT,new,USDT,fill,buy,1,3000,10\n"
+    ),
+    "marks.csv": (
+        "time,instrument,mark_price\n2025-01-01T00:00:00Z,BTC-USDT,100000\n2025-01-01T00:00:00Z,ETH-USDT,3000\n"
+        "2025-01-03T00:00:00Z,ETH-USDT,3000\n"
+    ),
+    "tiers.csv": (
+        "instrument,valid_from,tier,largest_base_loan,largest_quote_loan,maintenance_rate\n"
+        "BTC-USDT,2025-01-01T00:00:00Z,1,100,10000000,0.03\nBTC-USDT,2025-01-02T00:00:00Z,1,100,10000000,0.5\n"
+        "ETH-USDT,2025-01-01T00:00:00Z,1,100,10000000,0.03\n"
+    ),
+}
+
+
+def of_own_files(folder, *arguments, **texts):
+    for name, text in (OWN | {f"{name}.csv": text for name, text in texts.items()}).items():
+        (folder / name).write_text(text)
+    files = (folder / "events.csv", "--marks", folder / "marks.csv", "--tiers", folder / "tiers.csv")
+    result = run(*files, "--out", folder / "books", *arguments)
+    return result, read_frames(folder / "books")
+
+
+def test_tiers_that_come_after_the_last_mark_count_in_a_statement_at_a_later_time(tmp_path):
+    result, frames = of_own_files(tmp_path, "--as-at", "2025-01-02T12:00:00Z")
+    assert result.exit_code == 1
+    failed = frames["checks"].filter(pl.col("failures") > 0)["check"].to_list()
+    assert failed == ["liquidations_agree"]
+    risk = frames["risk"].filter(account="a").row(0, named=True)
+    assert (risk["status"], f"{risk['full_at']:%m-%d %H}", f"{risk['stated_at']:%m-%d %H}") == (
+        "full",
+        "01-02 00",
+        "01-02 12",
+    )
+    assert risk["margin_ratio"] == frames["positions"].filter(account="a")["margin_ratio"].item()
+    assert frames["risk_spans"].filter(position=risk["position"], status="full")["until_time"].to_list() == [None]
+
+
+def test_a_position_without_a_mark_or_a_rate_fails_the_run_and_says_why(tmp_path):
+    marks = "time,instrument,mark_price\n2025-01-01T00:00:00Z,BTC-USDT,100000\n"
+    result, frames = of_own_files(tmp_path, "--as-at", "2025-01-01T12:00:00Z", marks=marks)
+    assert result.exit_code == 1
+    failed = frames["checks"].filter(pl.col("failures") > 0).row(0, named=True)
+    assert (failed["check"], failed["rows_tested"]) == ("every_position_is_graded", 2)
+    assert failed["first_failure"] == "b:ETH-USDT:USDT 1 no mark of ETH-USDT"
+    assert frames["risk"]["why_not_graded"].to_list() == [None, "no mark of ETH-USDT"]

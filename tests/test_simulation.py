@@ -242,6 +242,7 @@ SIMULATIONS = ((), ("recheck=next_mark",), ("liquidation=all_at_once",), ("parti
 COMPARED = (
     *("position", "episode", "due_at", "due_mark", "step", "side", "tier_before", "tier_after", "quantity_due"),
     *("value_due", "price_due", "repaid_due", "fee_due", "realised_pnl_due"),
+    *("is_missed", "missed_again", "missed_until", "over"),
 )
 
 

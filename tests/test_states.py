@@ -13,12 +13,18 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import ledger
+from ledger.checks import history_check
 from ledger.columns import MARKS, schema
+from ledger.history import history_of
+from ledger.money import MONEY
 from ledger.ordering import index_positions
+from ledger.positions import positions_of, valued
 from ledger.risk.columns import RISK, TIERS
 from ledger.risk.grading import grade, grading_checks
 from ledger.risk.policies import RiskPolicies
-from ledger.risk.statement import risk_of
+from ledger.risk.request import RiskInput
+from ledger.risk.run import RiskRun
+from ledger.risk.statement import graded_check, risk_of
 from ledger.risk.states import STATES, spot_states
 
 BUY = {"side": "buy", "quantity": "1", "price": "100", "leverage": "10"}
@@ -133,6 +139,38 @@ def test_a_table_that_comes_after_the_last_event_and_mark_does_not_count():
     later = states_of(LIFE[:2], marks_of((9, 100)), tiers)
     assert minutes(later, "from_time", "until_time") == [(1, 4), (4, 9), (9, None)]
     assert states_of(LIFE[:2], marks_of((9, 100)), tiers, as_at=minute(8)).height == 2
+    elsewhere = marks_of((9, 100)).with_columns(instrument=pl.lit("LTC-BTC"))
+    assert minutes(states_of(LIFE[:2], elsewhere, tiers), "from_time", "until_time") == [(1, 4), (4, 9), (9, None)]
+
+
+def test_a_statement_at_a_time_has_the_tiers_in_force_then_in_all_frames():
+    tiers = tiers_of((None, ("200", "0.03")), (8, ("200", "0.30")), (30, ("200", "0.05")))
+    events, marks = strategies.frame(LIFE[:2]), marks_of((2, 104), (7, 101))
+    index, rates = index_positions(events), RiskInput(POLICIES, tiers).rates()
+    for end, rate, times in ((7, "0.03", {}), (20, "0.30", {"cancelled_at": minute(8), "full_at": minute(8)})):
+        book = ledger.replay(events, marks=marks, as_at=minute(end))
+        positions = valued(positions_of(book.ledger, index), marks, minute(end), rates)
+        history = history_of(book.ledger, index, marks, minute(end), rates)
+        run = RiskRun(RiskInput(POLICIES, tiers), marks, minute(end), ledger.Policies())
+        frames, findings = run.frames(book.ledger, index, positions, history)
+        found, span = frames["risk"].row(0, named=True), frames["risk_spans"].row(-1, named=True)
+        wanted = risk_oracle.ratio_of("LQ", 1, 100, 15, 101, Fraction(rate), Fraction("0.001"))
+        for ratio in (found["margin_ratio"], positions["margin_ratio"].item()):
+            assert abs(Fraction(ratio) - wanted) < Fraction(1, 10**16)
+        assert (found["status"], span["status"]) == (("full",) * 2 if times else ("normal",) * 2)
+        assert {name: found[name] for name in times} == times
+        assert (found["stated_at"], found["mark_time"]) == (minute(end), minute(7))
+        checks = pl.concat([*findings, history_check(history, positions)])
+        failed = checks.filter(pl.col("failures") > 0)["check"].to_list()
+        assert failed == (["liquidations_agree"] if times else [])
+
+
+def test_a_history_with_another_ratio_or_equity_is_found():
+    book = ledger.replay(strategies.frame(LIFE[:2]), marks=marks_of((2, 104, RATES)))
+    assert history_check(book.history, book.positions)["failures"].item() == 0
+    for name in ("margin_ratio", "equity_value", "liability_shown"):
+        wrong = book.history.with_columns(pl.col(name) + 1)
+        assert history_check(wrong, book.positions)["failures"].item() == 1
 
 
 def test_policies_say_when_a_liquidation_is_full():
@@ -238,3 +276,43 @@ def test_without_marks_nothing_is_graded_and_every_life_has_its_row():
     )
     assert found.schema == schema(RISK)
     assert risk([]).schema == schema(RISK)
+
+
+@pytest.mark.parametrize(
+    ("marks", "tiers", "why"),
+    [
+        (marks_of((7, 104)), None, "no maintenance rate: the mark states none, and no tiers are given"),
+        (marks_of((9, 104)), tiers_of((None, ("200", "0.03"))), "no mark of BTC-USDT"),
+        (
+            marks_of((7, 104)),
+            tiers_of((9, ("200", "0.03"))),
+            "no maintenance rate: no tier of BTC-USDT is in force yet",
+        ),
+        (
+            marks_of((7, 104)),
+            tiers_of((None, ("200", "0.03"))).with_columns(instrument=pl.lit("LTC-BTC")),
+            "no maintenance rate: no tier of BTC-USDT",
+        ),
+        (
+            marks_of((7, 104)),
+            tiers_of((None, ("200", "0.03"))).with_columns(largest_quote_loan=pl.lit(None, MONEY)),
+            "no maintenance rate: no tier of BTC-USDT limits a liability in USDT",
+        ),
+    ],
+)
+def test_a_position_that_is_not_graded_says_why_and_fails_a_check(marks, tiers, why):
+    found = risk(LIFE[:2], marks, tiers, as_at=minute(8))
+    assert found.select("status", "why_not_graded", "stated_at").row(0) == ("not_graded", why, minute(8))
+    check = graded_check(found, marks).row(0, named=True)
+    assert (check["rows_tested"], check["failures"]) == (1, 1)
+    assert check["first_failure"].endswith(f" 1 {why}")
+    assert graded_check(found, None)["rows_tested"].item() == 0
+
+
+def test_positions_that_are_graded_or_closed_do_not_say_why_not():
+    graded = risk(LIFE[:2], marks_of((7, 98, RATES)))
+    assert graded["why_not_graded"].item() is None
+    assert graded_check(graded, graded).select("rows_tested", "failures").row(0) == (1, 0)
+    closed = risk(LIFE, schema(MARKS).to_frame())
+    assert closed.select("status", "why_not_graded", "stated_at").row(0) == (None, None, minute(9))
+    assert graded_check(closed, closed)["rows_tested"].item() == 0

@@ -71,5 +71,6 @@ def _at_liquidation(positions: pl.DataFrame) -> pl.Series:
         if column.name in _TO_EQUITY:
             there = there.with_columns(column.expression())
     weight = pl.col("base_leg").abs() + pl.col("margin") + pl.col("liquidation_price") + 5
-    difference = pl.col("equity_value") - pl.col("exposure_value") * pl.col("requirement_rate")
+    rate = pl.col("requirement_rate") + pl.col("mark_price") * pl.col("is_option")
+    difference = pl.col("equity_value") - pl.col("exposure_value") * rate
     return there.select(difference / weight).to_series()

@@ -7,7 +7,7 @@ from ledger.columns import DIRECTIONS, FLAG, HOW_CLOSED, MARK_FIGURES, POSTINGS,
 from ledger.derivatives import measures
 from ledger.money import MONEY
 from ledger.risk import measures as risk
-from ledger.risk.columns import CLASSES, RISK, plain
+from ledger.risk.columns import CLASSES, LIQUIDATIONS, RISK, plain
 
 CONTRACT_CLASSES = tuple(name for name in CLASSES if name != "spot_margin")
 """linear: settled in quote; inverse: settled in base, its face value in quote; option: linear in its premium."""
@@ -39,6 +39,8 @@ CONTRACTS = (
 """One row per contract that is traded."""
 
 _SETTLE = "settle currency"
+_OPTION = "two real records [V]"
+_BOTH = f"rules 7 [V]; options: {_OPTION}"
 
 DERIVATIVE_EVENTS = (
     Column("time", TIME, "UTC", "When it happened; ISO 8601 with zone, or epoch milliseconds.", "derivative events"),
@@ -92,7 +94,7 @@ DERIVATIVE_LEDGER = (
     Column("price", MONEY, "quote per base", "Fill price.", "event"),
     Column("value", MONEY, _SETTLE, "Value of this part at its price: N x price, inverse N / price.", "rules 7"),
     Column("fee", MONEY, _SETTLE, "Fee of this part; a rebate is negative.", "event"),
-    Column("funding", MONEY, _SETTLE, "Funding received; paid: below zero.", "rules 7 [S]"),
+    Column("funding", MONEY, _SETTLE, "Funding received; paid: below zero.", "policy funding: two real records [V]"),
     Column("leverage", MONEY, "times", "Leverage in force.", "event"),
     Column("initial_margin", MONEY, _SETTLE, "Margin posted by opening or increasing.", "rules 7"),
     Column("margin_formula", MONEY, _SETTLE, "Initial margin by the formula value / leverage.", "rules 7"),
@@ -105,7 +107,13 @@ DERIVATIVE_LEDGER = (
     Column("entry_value_change", MONEY, _SETTLE, "Value added by opening, or released in proportion.", "rules 7"),
     computed(measures.entry_value_closing, _SETTLE, "rules 8"),
     Column("margin_opening", MONEY, _SETTLE, "Margin before the event.", "rules 5, 8"),
-    Column("margin_change", MONEY, _SETTLE, "Margin posted, added, taken out, released or lost.", "rules 5, 7"),
+    Column(
+        "margin_change",
+        MONEY,
+        _SETTLE,
+        "Margin posted, added, taken out, released or lost, and funding.",
+        "rules 5, 7 [V]",
+    ),
     computed(spot.margin_closing, _SETTLE, "rules 8"),
     Column("account_change", MONEY, _SETTLE, "Change of the account.", "rules 8"),
     Column("insurance_fund", MONEY, _SETTLE, "What a liquidation left to the insurance fund.", "rules 6 [S]"),
@@ -117,6 +125,16 @@ DERIVATIVE_POSTINGS = (_POSITION, _EPISODE, *POSTINGS[2:])
 """The postings of the derivative ledger; an event part's sum to zero."""
 
 _RISK = {column.name: column for column in RISK}
+_SPOT = {column.name: column for column in LIQUIDATIONS}
+
+
+def _pair(name: str, unit: str, what: str, source: str) -> tuple[Column, Column]:
+    """A figure as it was due and as it is booked."""
+    return (
+        Column(f"{name}_due", MONEY, unit, f"{what}, as it was due.", source),
+        Column(f"{name}_booked", MONEY, unit, f"{what}, as it is booked.", "ledger"),
+    )
+
 
 _BALANCES = (
     Column("contracts", MONEY, "contracts", "Contracts: above zero long, below zero short.", "rules 7"),
@@ -128,7 +146,7 @@ _BALANCES = (
     Column("leverage", MONEY, "times", "Leverage in force.", "event"),
     Column("initial_margin", MONEY, _SETTLE, "Margin posted by the opening fills.", "rules 7"),
     Column("realised_pnl", MONEY, _SETTLE, "PnL of the contracts that were closed.", "rules 7"),
-    Column("funding", MONEY, _SETTLE, "Funding received; paid: below zero.", "rules 7 [S]"),
+    Column("funding", MONEY, _SETTLE, "Funding received; paid: below zero.", "policy funding: two real records [V]"),
     Column("fees", MONEY, _SETTLE, "Fees paid.", "ledger"),
     Column("insurance_fund", MONEY, _SETTLE, "What a liquidation left to the insurance fund.", "rules 6 [S]"),
     Column("is_long", FLAG, "1 or 0", "1 for a long position.", "rules 7"),
@@ -141,22 +159,22 @@ DERIVATIVE_FIGURES = (
     computed(measures.entry_price, "quote per base", "rules 7"),
     computed(measures.base_leg, "base", "rules 7 [D]"),
     computed(measures.quote_leg, "quote", "rules 7 [D]"),
-    computed(measures.margin_formula, _SETTLE, "rules 7"),
+    computed(measures.margin_formula, _SETTLE, f"rules 7; options: {_OPTION}"),
 )
 """What a position is at any mark."""
 
 DERIVATIVE_MEASURES = (
     computed(measures.settle_price, "quote per settle currency", "rules 7"),
     computed(measures.net_value, "quote", "rules 7"),
-    computed(measures.exposure_value, "quote", "rules 7"),
+    computed(measures.exposure_value, "quote; options: base", f"rules 7; options: {_OPTION}"),
     computed(measures.floating_pnl, _SETTLE, "rules 7 [V]"),
-    computed(measures.floating_pnl_ratio, "share of initial margin", "rules 4 [V]"),
-    computed(measures.maintenance_margin, _SETTLE, "rules 7 [V]"),
-    computed(measures.liquidation_fee, _SETTLE, "rules 7 [V]"),
+    computed(measures.floating_pnl_ratio, "share of initial margin", f"rules 4 [V]; options: {_OPTION}"),
+    computed(measures.maintenance_margin, _SETTLE, _BOTH),
+    computed(measures.liquidation_fee, _SETTLE, _BOTH),
     computed(measures.requirement_rate, "share of value", "rules 7 [D]"),
-    computed(measures.equity_value, "quote", "rules 7 [V]"),
-    computed(measures.margin_ratio, "1 = 100 %", "rules 7 [V]"),
-    computed(measures.liquidation_price, "quote per base", "rules 7 [V]"),
+    computed(measures.equity_value, "quote", _BOTH),
+    computed(measures.margin_ratio, "1 = 100 %", _BOTH),
+    computed(measures.liquidation_price, "quote per base", _BOTH),
     computed(measures.liquidation_price_shown, "quote per base", "rules 7 [V]"),
     computed(risk.distance_to_liquidation, "share of mark price", "rules 4 [D]"),
     computed(measures.bankruptcy_price, "quote per base", "rules 7 [D]"),
@@ -200,28 +218,54 @@ What is of the end (mark, rates, measures, status, tier) is empty for a closed l
 DERIVATIVE_LIQUIDATIONS = (
     _POSITION,
     _EPISODE,
-    Column("number", pl.UInt32, "", "Step, counted from 1.", "rules 6"),
+    Column("number", pl.UInt32, "", "Liquidation of this life, counted from 1.", "rules 6"),
     Column("instrument", pl.String, "", "Contract.", "event"),
     Column("instrument_class", pl.Enum(CONTRACT_CLASSES), "", "linear, inverse or option.", "rules 7"),
     Column("direction", pl.Enum(DIRECTIONS), "", "long or short.", "rules 7"),
+    _SPOT["verdict"],
+    _SPOT["label"],
     Column("step", pl.Enum(DERIVATIVE_STEPS), "", f"{', '.join(DERIVATIVE_STEPS)}.", "rules 6, 7 [S]"),
-    Column("due_at", TIME, "UTC", "First moment at which it was due.", "rules 6"),
-    Column("due_mark", MONEY, "quote per base", "Mark price at which it was due.", "marks file"),
-    Column("side", pl.Enum(SIDES), "", "Side of the liquidating trade.", "rules 6"),
-    Column("tier_before", pl.UInt16, "", "Tier before it.", "tiers file"),
-    Column("tier_after", pl.UInt16, "", "Tier after it; empty if full.", "tiers file"),
+    *(_SPOT[name] for name in ("due_at", "due_mark", "booked_at", "event_id", "side", "tier_before", "tier_after")),
     Column("ratio_before", MONEY, "1 = 100 %", "Margin ratio before it.", "rules 7 [V]"),
     Column("ratio_after", MONEY, "1 = 100 %", "Margin ratio after it; none if full.", "rules 7 [V]"),
-    Column("quantity_due", MONEY, "contracts", "Contracts that are closed.", "rules 6 [D]"),
-    Column("price_due", MONEY, "quote per base", "Price: the mark; of a full one the bankruptcy price.", "rules 6 [S]"),
-    Column("realised_pnl_due", MONEY, _SETTLE, "PnL at the mark of what is closed, before the fee.", "rules 7"),
-    Column("fee_due", MONEY, _SETTLE, "Fee.", "rules 6, 7"),
+    *_pair("quantity", "contracts", "Contracts that are closed", "rules 6 [D]"),
     Column(
-        "insurance_fund_due", MONEY, _SETTLE, "What goes to the insurance fund; below zero, what it pays.", "rules 6"
+        "price_due",
+        MONEY,
+        "quote per base",
+        "Price as it was due: the mark; of a full one the bankruptcy price, or the mark if it is booked at that.",
+        "rules 6 [S]",
     ),
+    Column("price_booked", MONEY, "quote per base", "Price as it is booked.", "ledger"),
+    Column(
+        "realised_pnl_due",
+        MONEY,
+        _SETTLE,
+        "PnL of what is closed, at the mark and before the fee; of a full one margin + PnL = fee + insurance fund +"
+        " what is returned.",
+        "rules 7",
+    ),
+    *_pair("fee", _SETTLE, "Fee", "rules 6, 7"),
+    *_pair(
+        "insurance_fund",
+        _SETTLE,
+        "What goes to the insurance fund; below zero it pays what the margin lacks, so that the loss is the margin",
+        "rules 6 [S]",
+    ),
+    *_pair(
+        "returned",
+        _SETTLE,
+        "What goes to the account: nothing; of a sold option its premium, which the margin does not contain",
+        "rules 6 [S,D]",
+    ),
+    _SPOT["explanation"],
     _SETTLE_CURRENCY,
 )
-"""One row per step of the first liquidation that was due of a life."""
+"""One row per liquidation of a contract position that was due, or is booked, or both, in order of the life.
+
+A life is looked at up to its first liquidation that was due, and again from each one that is booked. A pair of hedge
+mode has a row for each of its sides.
+"""
 
 DERIVATIVE_FRAMES: dict[str, tuple[Column, ...]] = {
     "derivative_ledger": DERIVATIVE_LEDGER,

@@ -2,9 +2,11 @@
 
     events -> contracts before and after -> parts (a fill that turns a net position is split) -> balances -> ledger
 
-Open questions, as they are decided here: margin of contracts that a fill closes is released in proportion [D], and PnL
-and fee of that fill go to the account; a partial liquidation releases nothing, its PnL and fee are the margin's [D];
-funding is a recorded event, taken from or added to the account [S]; an option without a leverage is paid in full [D].
+Open questions, as they are decided here: margin of contracts that a fill closes is released in proportion [D], the
+funding within it too, and PnL and fee of that fill go to the account; a partial liquidation releases nothing, its PnL
+and fee are the margin's [D]; funding is a recorded event that moves the margin of the position (two real records [V];
+policy `funding`), and while there is no position the account; an option that is bought is paid in full, of one that is
+sold the margin is the recorded one (two real records [V]: no formula is known).
 """
 
 import polars as pl
@@ -12,9 +14,11 @@ import polars as pl
 from ledger.columns import DIRECTIONS, schema
 from ledger.derivatives.columns import DERIVATIVE_ACTIONS, DERIVATIVE_KINDS, DERIVATIVE_LEDGER
 from ledger.money import MONEY, ZERO, divide, from_units, proportion, since, units
+from ledger.risk.policies import RiskPolicies
 
 _before, _after, _flow = pl.col("contracts_before"), pl.col("contracts_after"), pl.col("flow")
 _kind, _is_trade = pl.col("kind"), pl.col("is_trade")
+_PAYS_IN = _kind.is_in(("margin", "leverage"))
 _ONE = pl.lit(1).cast(MONEY)
 
 
@@ -39,11 +43,13 @@ def with_positions(events: pl.DataFrame, contracts: pl.DataFrame) -> pl.DataFram
     return placed.with_columns(position_number=number - 1)
 
 
-def parts_of(events: pl.DataFrame) -> pl.DataFrame:
+def parts_of(events: pl.DataFrame, policies: RiskPolicies | None = None) -> pl.DataFrame:
     """One row per part of an event, in order, with its contracts before and after and what it does.
 
-    `events` comes from `with_positions`; within a position they are put in the order of time, file and row.
+    `events` comes from `with_positions`; within a position they are put in the order of time, file and row. The policy
+    `funding` says whether funding moves the margin of an open position or the account.
     """
+    in_margin = pl.lit((policies or RiskPolicies()).funding == "margin")
     signed = pl.when(pl.col("side") == "buy").then("quantity").otherwise(-pl.col("quantity"))
     size = pl.col("quantity") * pl.col("contract_size")
     path = (
@@ -63,7 +69,9 @@ def parts_of(events: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(contracts_before=_after - _flow)
     )
-    return _split(path).pipe(_judged).pipe(_with_margins)
+    judged = _judged(_split(path))
+    funds_margin = in_margin & (_kind == "funding") & (_before != 0)
+    return _with_margins(judged.with_columns(funds_margin=funds_margin.fill_null(value=False)))
 
 
 def _split(path: pl.DataFrame) -> pl.DataFrame:
@@ -108,10 +116,11 @@ def _with_margins(parts: pl.DataFrame) -> pl.DataFrame:
     first_part = pl.col("is_first") & (pl.col("part") == 1)
     stated = pl.when(first_part).then(pl.col("leverage").fill_null(ZERO)).otherwise("leverage").forward_fill()
     opened = pl.col("opens").cast(pl.UInt32).cum_sum()
+    times = pl.when("is_option").then(pl.when(_after > 0).then(_ONE)).otherwise("leverage")
     known = parts.with_columns(
         leverage=pl.when(stated > 0).then(stated).otherwise(pl.when("is_option").then(_ONE)),
         episode=opened - pl.when(first_part).then(opened - pl.col("opens").cast(pl.UInt32)).forward_fill(),
-    ).with_columns(margin_formula=pl.when("posts").then(pl.col("value") / pl.col("leverage")))
+    ).with_columns(margin_formula=pl.when("posts").then(pl.col("value") / times))
     recorded = pl.when(_kind == "fill").then("amount")
     known = known.with_columns(initial_margin=pl.when("posts").then(pl.coalesce(recorded, "margin_formula")))
     return known.hstack(_balances(known))
@@ -125,10 +134,11 @@ def _balances(parts: pl.DataFrame) -> pl.DataFrame:
     """
     liquidates = _kind == "liquidation"
     gain = pl.when((_before > 0) == pl.col("is_inverse").fill_null(value=False)).then(-1).otherwise(1)
-    paid_in = pl.when(_kind.is_in(("margin", "leverage"))).then("amount").fill_null(ZERO)
+    paid_in = pl.when(_PAYS_IN | pl.col("funds_margin")).then("amount").fill_null(ZERO)
     left = pl.when(liquidates).then("amount").fill_null(ZERO)
     rows = parts.select(
-        pl.col("opens", "posts", "closes", "reduces"),
+        ((pl.col("is_first") & (pl.col("part") == 1)) | pl.col("opens")).alias("begins"),
+        pl.col("posts", "closes", "reduces"),
         liquidates,
         gain.alias("gain"),
         units(pl.col("value").fill_null(ZERO)),
@@ -140,9 +150,9 @@ def _balances(parts: pl.DataFrame) -> pl.DataFrame:
     )
     found = []
     entry = margin = 0
-    for opens, posts, closes, reduces, liquidated, sign, value, posted, paid, cost, quantity, held in rows.iter_rows():
+    for begins, posts, closes, reduces, liquidated, sign, value, posted, paid, cost, quantity, held in rows.iter_rows():
         released = 0
-        if opens:
+        if begins:
             entry, margin = 0, 0
         if posts:
             entry, margin = entry + value, margin + posted
@@ -175,7 +185,8 @@ def ledger_of(parts: pl.DataFrame) -> pl.DataFrame:
         realised_pnl=pl.when(closed).then((pl.col("value") - pl.col("entry_released")) * gain),
         funding=pl.when(_kind == "funding").then("amount"),
         to_account=pl.when(liquidated).then(pl.col("amount").fill_null(ZERO)),
-        paid_in=pl.when(_kind.is_in(("margin", "leverage"))).then(pl.col("amount").fill_null(ZERO)).otherwise(ZERO),
+        paid_in=pl.when(_PAYS_IN).then(pl.col("amount").fill_null(ZERO)).otherwise(ZERO),
+        funded=pl.when("funds_margin").then("amount").otherwise(ZERO),
     )
     result = pl.col("realised_pnl").fill_null(ZERO) - pl.col("fee")
     in_part = liquidated & pl.col("reduces")
@@ -184,7 +195,7 @@ def ledger_of(parts: pl.DataFrame) -> pl.DataFrame:
     taken_over = liquidated & pl.col("closes")
     insured = pl.when(taken_over).then(released + result - pl.col("to_account")).otherwise(ZERO)
     posted = pl.col("initial_margin").fill_null(ZERO) + pl.col("paid_in")
-    by_flows = released - posted + result + pl.col("funding").fill_null(ZERO)
+    by_flows = released - posted + result + pl.col("funding").fill_null(ZERO) - pl.col("funded")
     return known.with_columns(
         action=_action(),
         direction=_direction(),
@@ -197,7 +208,7 @@ def ledger_of(parts: pl.DataFrame) -> pl.DataFrame:
         contracts_closing=_after,
         entry_value_change=pl.when("posts").then("value").otherwise(-pl.col("entry_released")),
         entry_value_closing="entry_value",
-        margin_change=posted - released + kept,
+        margin_change=posted - released + kept + pl.col("funded"),
         margin_closing="margin",
         account_change=pl.when(liquidated).then("to_account").otherwise(by_flows),
         insurance_fund=insured,

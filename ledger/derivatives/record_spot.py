@@ -1,18 +1,27 @@
-"""Records of isolated spot-margin positions, read as reconciliation reads snapshots (`ledger.statements.inference`)."""
+"""Records of isolated spot-margin positions, read from their own numbers: margin currency, mode, mark and rates.
+
+What a record leaves out is taken from its figures: of all ways to read it the one counts that explains most of them
+(rules 1 and 4 [V]), as `ledger.statements.inference` does for snapshots in columns.
+"""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import product
 from typing import Any
 
-import polars as pl
-
-from ledger.columns import DISPLAY, MEASURES, MODES, schema
-from ledger.derivatives.record_figures import Cells, Figure, measured, near, nearest, number, plain, shortest
+from ledger.columns import MEASURES
+from ledger.derivatives.record_figures import (
+    MARK_DECIMALS,
+    Cells,
+    Figure,
+    near,
+    number,
+    plain,
+    quotient_size,
+    shortest,
+)
+from ledger.derivatives.record_rates import RATED, Rated, Rating, rated
 from ledger.money import LARGEST
-from ledger.statements.columns import SNAPSHOTS
-from ledger.statements.inference import with_readings
 
 _STATED = {
     "floating_pnl": "upl",
@@ -21,20 +30,25 @@ _STATED = {
     "margin_ratio": "mgnRatio",
     "liquidation_price": "liqPx",
 }
-_AMOUNTS = {
-    "assets_shown": "pos",
-    "liability_shown": "liab",
-    "interest": "interest",
-    "margin": "margin",
-    "entry_price": "avgPx",
-    "leverage": "lever",
-    "mark_price": "markPx",
-    **_STATED,
-}
-_MARK_DECIMALS = 10
 _NEEDED = ("pos", "margin", "markPx")
-_READ = ("base_leg", "quote_leg", "margin", "base_interest", "quote_interest", "is_long", "margin_is_base")
-_RATES = ("maintenance_rate", "liquidation_fee_rate")
+
+
+@dataclass
+class _Reading:
+    """A way to read a record: its mode, nothing where both are alike, and whether its margin is base currency."""
+
+    mode: str | None
+    in_base: bool
+    values: dict[str, Any]
+    rated: Rated = field(default_factory=lambda: Rated({}, {}, []))
+    figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def doubts(self) -> int:
+        """How many figures do not follow from it; a way without assets is none."""
+        unfit = sum(figure.verdict == "differs" for figure in self.figures)
+        has_assets = self.values["base_leg"] > 0 or self.values["quote_leg"] > 0
+        return unfit if has_assets else unfit + len(_STATED)
 
 
 def is_spot(cells: Cells) -> bool:
@@ -55,61 +69,70 @@ def spot_direction(cells: Cells) -> str | None:
     return None
 
 
-def read_spot(cells: Cells) -> tuple[list[Figure], str, dict[str, Any]]:
-    """The figures of a record, what was inferred in words, and the reading's `margin_currency`, `mode`."""
+def read_spot(cells: Cells) -> tuple[list[Figure], str, str | None]:
+    """The figures of a record, what was inferred in words, and the currency of the margin."""
     missing = [name for name in _NEEDED if not number(cells.get(name))]
     if spot_direction(cells) is None:
         missing.append("posCcy")
-    if missing == ["markPx"] and number(cells.get("upl")) is not None:
-        return _read_at_implied_mark(cells)
-    if missing:
-        figures = [
-            Figure(name, number(cells.get(theirs)), None, cells.get(theirs, ""))
-            for name, theirs in _STATED.items()
-            if theirs in cells
-        ]
-        return figures, f"not compared: no {', '.join(missing)}", {}
-    return _read(cells)
-
-
-def _read(cells: Cells) -> tuple[list[Figure], str, dict[str, Any]]:
-    row = with_readings(_snapshot(cells)).row(0, named=True)
-    numbers = {name: Fraction(row[name]) for name in (*_READ, "mark_price", *_RATES) if row[name] is not None}
-    numbers = _with_nearest(cells, numbers)
-    values = measured(
-        {**dict.fromkeys(_RATES), **numbers, "initial_margin": Fraction(row["margin"])}, (*DISPLAY, *MEASURES)
-    )
-    return _figures(cells, values), str(row["inferred"]), row
-
-
-def _read_at_implied_mark(cells: Cells) -> tuple[list[Figure], str, dict[str, Any]]:
-    """The record at the mark that its PnL implies, of all ways to read it the one that explains most figures."""
-    found = [_read({**cells, "markPx": plain(mark)}) for mark in sorted(set(_implied_marks(cells)))]
+    from_pnl = missing == ["markPx"] and number(cells.get("upl")) is not None
+    if missing and not from_pnl:
+        return not_compared(cells), f"not compared: no {', '.join(missing)}", cells.get("ccy")
+    found = [_rated(cells, one) for one in _readings(cells, from_pnl)]
     if not found:
-        return [], "not compared: no markPx, and the PnL implies no short one", {}
-    figures, words, row = min(found, key=lambda one: one[2]["doubts"])
-    said = f"the mark is no number ({cells['markPx'][:60]}); " if "markPx" in cells else ""
-    taken = [
-        replace(one, taken=True, note="the mark is taken from it") if one.name == "floating_pnl" else one
-        for one in figures
+        return not_compared(cells), "not compared: no markPx, and the PnL implies no short one", cells.get("ccy")
+    fewest = min(one.doubts for one in found)
+    best = [one for one in found if one.doubts == fewest]
+    currency = cells["instId"].split("-")[0 if best[0].in_base else 1]
+    words = [*_said_of_mark(cells, best[0], from_pnl), *_said(cells, best, currency), *best[0].rated.words]
+    if fewest:
+        words.append("the stated figures do not all follow from each other")
+    return best[0].figures, "; ".join(words), currency
+
+
+def not_compared(cells: Cells) -> list[Figure]:
+    """The figures that a record states, none of them computed."""
+    return [
+        Figure(name, number(cells.get(theirs)), None, cells.get(theirs, ""))
+        for name, theirs in _STATED.items()
+        if theirs in cells
     ]
-    return taken, f"{said}mark {plain(Fraction(row['mark_price']))} from the PnL; {words}", row
 
 
-def _implied_marks(cells: Cells) -> Iterator[Fraction]:
-    """Short marks that give the PnL: base x mark + quote, over the mark where the margin is base; in either mode."""
-    held, owed, margin, interest = (
-        abs(number(cells.get(name)) or Fraction(0)) for name in ("pos", "liab", "margin", "interest")
-    )
-    for assets, in_base in product((held, held - margin), (True, False)):
-        legs = (assets, -owed - interest)
-        mark = _implied_mark(*(legs if spot_direction(cells) == "long" else legs[::-1]), in_base, number(cells["upl"]))
-        if mark is not None:
-            yield mark
+def _readings(cells: Cells, from_pnl: bool) -> Iterator[_Reading]:
+    """Every way to read a record that does not contradict what it states, the default first."""
+    is_long, pair = spot_direction(cells) == "long", cells["instId"].split("-")
+    stated = cells.get("ccy")
+    for in_base in (True, False):
+        if stated in pair and in_base != (stated == pair[0]):
+            continue
+        for mode in ("new", "old") if in_base == is_long else (None,):
+            values = _balances(cells, is_long, in_base, mode)
+            mark = _implied_mark(values, number(cells.get("upl"))) if from_pnl else number(cells["markPx"])
+            if mark is not None and mark > 0:
+                yield _Reading(mode, in_base, {**values, "mark_price": mark})
 
 
-def _implied_mark(base: Fraction, quote: Fraction, in_base: bool, pnl: Fraction | None) -> Fraction | None:
-    """The shortest mark at which the legs are worth the PnL; nothing where no short one is."""
+def _balances(cells: Cells, is_long: bool, in_base: bool, mode: str | None) -> dict[str, Any]:
+    """The legs of a record: in old mode its assets contain a margin in their currency (rules 1)."""
+    held, owed, interest = (abs(number(cells.get(name)) or Fraction(0)) for name in ("pos", "liab", "interest"))
+    margin = number(cells["margin"]) or Fraction(0)
+    assets, zero = held - margin if mode == "old" else held, Fraction(0)
+    return {
+        "base_leg": assets if is_long else -owed,
+        "quote_leg": -owed if is_long else assets,
+        "base_interest": zero if is_long else interest,
+        "quote_interest": interest if is_long else zero,
+        "margin": margin,
+        "initial_margin": margin,
+        "is_long": Fraction(is_long),
+        "margin_is_base": Fraction(in_base),
+    }
+
+
+def _implied_mark(values: dict[str, Any], pnl: Fraction | None) -> Fraction | None:
+    """The shortest mark at which the legs are worth the PnL, base x mark + quote, over the mark where it is in base."""
+    base, quote = values["base_leg"] - values["base_interest"], values["quote_leg"] - values["quote_interest"]
+    in_base = values["margin_is_base"]
     if pnl is None:
         return None
     above, below = (quote, pnl - base) if in_base else (pnl - quote, base)
@@ -121,63 +144,71 @@ def _implied_mark(base: Fraction, quote: Fraction, in_base: bool, pnl: Fraction 
         worth = base * mark + quote
         return mark > 0 and near(worth / mark if in_base else worth, pnl, size)
 
-    return shortest(above / below, gives_pnl, _MARK_DECIMALS)
+    return shortest(above / below, gives_pnl, MARK_DECIMALS)
 
 
-def _with_nearest(cells: Cells, numbers: dict[str, Fraction]) -> dict[str, Fraction]:
-    """The numbers with the nearest rates of few decimals where no short ones explain the figures."""
-    for rate, theirs in zip(_RATES, ("mmr", "mgnRatio"), strict=True):
-        stated = number(cells.get(theirs))
-        if rate in numbers or not stated:
-            continue
-        there = measured({**dict.fromkeys(_RATES), "initial_margin": None, **numbers}, (*DISPLAY, *MEASURES))
-        owed = there["liability_value"] / there["margin_price"]
-        kept = numbers.get("maintenance_rate")
-        if rate == "maintenance_rate":
-            raw = stated / owed if owed else None
-        else:
-            equity = there["equity_value"] / there["margin_price"]
-            raw = (equity / stated / owed - kept) / (1 + kept) if owed and kept is not None else None
-        found = nearest(raw) if raw is not None else None
-        if found is not None:
-            numbers = {**numbers, rate: found}
-    return numbers
+def _rated(cells: Cells, reading: _Reading) -> _Reading:
+    """The reading with the rates that its figures imply, and its figures."""
+    stated = {name: number(cells.get(_STATED[name])) for name in RATED}
+    known = {name: value for name, value in stated.items() if value is not None}
+    found = rated(Rating("spot_margin", known, MEASURES, reading.values, lambda *figure: _figure(cells, *figure)))
+    taken = dict(found.taken)
+    if not number(cells.get("markPx")):
+        taken["floating_pnl"] = "the mark is taken from it"
+    figures = []
+    for name, theirs in _STATED.items():
+        if theirs in cells:
+            figure = _figure(cells, name, found.values)
+            is_taken = name in taken and figure.fits
+            figures.append(replace(figure, taken=True, note=taken[name]) if is_taken else figure)
+    return replace(reading, rated=found, figures=figures)
 
 
-def _snapshot(cells: Cells) -> pl.DataFrame:
-    """The record as one row of SNAPSHOTS, and what `with_readings` needs besides."""
-    amounts = {name: number(cells.get(theirs)) for name, theirs in _AMOUNTS.items()}
-    held, owed = amounts["assets_shown"], amounts["liability_shown"]
-    amounts["assets_shown"] = abs(held) if held is not None else None
-    amounts["liability_shown"] = -abs(owed) if owed is not None else None
-    pair, currency = cells["instId"].split("-"), cells.get("ccy")
-    stated = {
-        "instrument": cells["instId"],
-        "direction": spot_direction(cells),
-        "margin_currency": currency if currency in pair else None,
-        **{name: plain(amount) if amount is not None else None for name, amount in amounts.items()},
-    }
-    types = schema(SNAPSHOTS)
-    row = pl.DataFrame([{name: stated.get(name) for name in types}], schema=dict.fromkeys(types, pl.String))
-    return row.cast(types).with_columns(
-        snapshot=pl.lit(0, pl.UInt32),
-        known_margin=pl.lit(None, pl.String),
-        known_mode=pl.lit(None, pl.Enum(MODES)),
-    )
-
-
-def _figures(cells: Cells, values: dict[str, Any]) -> list[Figure]:
-    mark, margin = values["mark_price"], abs(values["margin"])
-    price = values["margin_price"] or Fraction(1)
+def _figure(cells: Cells, name: str, values: dict[str, Any]) -> Figure:
+    """A figure of the record, with the size of the numbers it comes from."""
+    mark, margin, price = values["mark_price"], abs(values["margin"]), values["margin_price"] or Fraction(1)
     gross = max(abs(values["base_owed"]) * mark, abs(values["quote_owed"])) / price
-    required = values["liability_value"] * (values["requirement_rate"] or 0) / price
+    required = (values["maintenance_margin"] or 0) + (values["liquidation_fee"] or 0)
     sizes = {
         "floating_pnl": gross,
         "floating_pnl_ratio": gross / margin,
         "margin_ratio": max(gross, margin) / required if required else Fraction(0),
+        "liquidation_price": _price_size(values),
     }
-    return [
-        Figure(name, number(cells[theirs]), values[name], cells[theirs], sizes.get(name, Fraction(0)))
-        for name, theirs in _STATED.items()
-        if theirs in cells
-    ]
+    text = cells.get(_STATED[name], "")
+    return Figure(name, number(text), values[name], text, sizes.get(name, Fraction(0)))
+
+
+def _price_size(values: dict[str, Any]) -> Fraction:
+    """The size of the numbers that a liquidation price comes from."""
+    base, quote, rate = values["base_owed"], values["quote_owed"], values["requirement_rate"]
+    margin, in_base = values["margin"], values["margin_is_base"]
+    if values["liquidation_price"] is None:
+        return Fraction(0)
+    over = (max(-quote, 0) * rate, -quote, -margin * (1 - in_base))
+    under = (base, margin * in_base, -max(-base, 0) * rate)
+    return quotient_size(values["liquidation_price"], over, under)
+
+
+# --- in words -------------------------------------------------------------------------------------------------
+
+
+def _said_of_mark(cells: Cells, reading: _Reading, from_pnl: bool) -> Iterator[str]:
+    if from_pnl:
+        if "markPx" in cells:
+            yield f"the mark is no number ({cells['markPx'][:60]})"
+        yield f"mark {plain(reading.values['mark_price'])} from the PnL"
+
+
+def _said(cells: Cells, best: list[_Reading], currency: str) -> Iterator[str]:
+    """Mode and margin currency: inferred, or the default where figures do not tell."""
+    why = "both explain as many figures" if best[0].doubts else "the figures fit both"
+    if best[0].mode is None:
+        yield "modes alike"
+    elif len({one.mode for one in best} - {None}) > 1:
+        yield f"mode {best[0].mode} by default: {why}"
+    else:
+        yield f"mode {best[0].mode} inferred"
+    if cells.get("ccy") not in cells["instId"].split("-"):
+        is_open = len({one.in_base for one in best}) > 1
+        yield f"margin in {currency} by default: {why}" if is_open else f"margin in {currency} inferred"

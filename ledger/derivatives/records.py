@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from ledger.columns import DIRECTIONS, Column, schema
-from ledger.derivatives.record_contracts import direction, instrument_class, read_contract, settle_currency
+from ledger.derivatives.record_contracts import read_contract
 from ledger.derivatives.record_figures import VERDICTS, Cells, Figure, plain
+from ledger.derivatives.record_instruments import contradiction, direction, instrument_class, settle_currency
 from ledger.derivatives.record_spot import is_spot, read_spot, spot_direction
 from ledger.feeds import Feed, read_feed
 from ledger.money import LARGEST, MONEY
@@ -31,7 +32,7 @@ POSITION_RECORDS = (
     Column("computed", MONEY, "as the figure", "As the rules give it, rounded here only.", "rules 4, 7"),
     Column("difference", MONEY, "as the figure", "Computed less stated.", "rules 9"),
     Column("relative", MONEY, "share of stated", "The difference as a share of what is stated.", "rules 9"),
-    Column("verdict", pl.Enum(VERDICTS), "", f"{', '.join(VERDICTS)}.", "rules 9 [V]"),
+    Column("verdict", pl.Enum(VERDICTS), "", f"{', '.join(VERDICTS)}; taken: it gave its own rate.", "rules 9 [V]"),
     Column("note", pl.String, "", "What is to be said of the figure.", "rules 7"),
     Column("inferred", pl.String, "", "What of the record was inferred, and from what.", "rules 4, 7"),
 )
@@ -40,7 +41,7 @@ POSITION_RECORDS = (
 _NAMES = (
     *("instType", "instId", "mgnMode", "posSide", "pos", "posCcy", "ccy", "ctVal", "ctValCcy", "ctMult", "ctType"),
     *("tickSz", "avgPx", "lever", "margin", "mgnRatio", "mmr", "liqPx", "upl", "uplRatio", "markPx", "liab", "liabCcy"),
-    *("interest", "notionalUsd", "optVal"),
+    *("interest", "notionalUsd", "optVal", "fundingFee", "last", "idxPx"),
 )
 _FEED = Feed(
     name="okx-position-records",
@@ -83,15 +84,20 @@ def measured_records(records: Iterable[tuple[int, Cells]]) -> pl.DataFrame:
 def _rows(number: int, cells: Cells) -> list[tuple[Any, ...]]:
     spot = is_spot(cells)
     side = spot_direction(cells) if spot else direction(cells)
-    currency, kind = cells.get("ccy"), "spot_margin" if spot else instrument_class(cells)
+    currency = cells.get("ccy")
+    kind: str | None = "spot_margin" if spot else instrument_class(cells)
     figures: list[Figure] = []
-    if cells.get("mgnMode", "isolated") != "isolated":
+    if "instId" not in cells:
+        kind, words = None, "not compared: no instId"
+    elif cells.get("mgnMode", "isolated") != "isolated":
         words = f"not compared: the margin is not isolated but {cells['mgnMode']}"
+    elif contradiction(cells) and not spot:
+        words = f"not compared: {contradiction(cells)}"
     elif side is None and not spot:
         words = "not compared: no position"
     else:
         figures, words, currency = _read(cells, spot)
-    place = (number, cells["instId"], kind, side, currency)
+    place = (number, cells.get("instId"), kind, side, currency)
     return [(*place, *_figure(figure), words) for figure in figures or [Figure("", None, None)]]
 
 
@@ -100,8 +106,7 @@ def _read(cells: Cells, spot: bool) -> tuple[list[Figure], str, str | None]:
     try:
         if not spot:
             return *read_contract(cells), settle_currency(cells)
-        figures, words, reading = read_spot(cells)
-        return figures, words, reading.get("margin_currency") or cells.get("ccy")
+        return read_spot(cells)
     except (ArithmeticError, pl.exceptions.PolarsError, BadInput):
         return [], "not compared: what its numbers give together is no amount", cells.get("ccy")
 

@@ -7,18 +7,23 @@ from datetime import datetime
 import polars as pl
 
 from ledger.checks import combined
+from ledger.columns import schema
+from ledger.derivatives.booked import compare, liquidation_check
 from ledger.derivatives.checks import ledger_checks, position_checks
+from ledger.derivatives.columns import DERIVATIVE_LIQUIDATIONS
 from ledger.derivatives.course import ledger_of, parts_of, with_positions
 from ledger.derivatives.files import typed_contracts, typed_derivative_events
-from ledger.derivatives.liquidation import liquidations_due
+from ledger.derivatives.liquidation import due_steps
 from ledger.derivatives.positions import lives_of, valued
 from ledger.derivatives.postings import posting_amounts, postings_of
+from ledger.derivatives.segments import segments_of
 from ledger.derivatives.sequence_rules import sequence_refusals, size_refusals
 from ledger.derivatives.states import contract_states, tiers_of_contracts
 from ledger.policies import Policies
 from ledger.refusals import BadInput
-from ledger.risk.grading import grade
+from ledger.risk.grading import Graded, grade
 from ledger.risk.policies import RiskPolicies
+from ledger.risk.statement import with_booked
 from ledger.sequence_rules import order_refusals
 
 
@@ -27,7 +32,7 @@ class DerivativeBook:
     """What a replay of contract positions gives.
 
     `ledger`, `postings` and `positions` have the columns of DERIVATIVE_FRAMES, `spans` RISK_SPANS, `liquidations_due`
-    DERIVATIVE_LIQUIDATIONS, `checks` CHECKS.
+    (those that are booked beside them) DERIVATIVE_LIQUIDATIONS, `checks` CHECKS.
     """
 
     ledger: pl.DataFrame
@@ -60,8 +65,7 @@ def replay_derivatives(
 
     `contracts` (columns CONTRACTS) says what a contract is; `marks` (columns MARKS) and `tiers` (columns TIERS) value
     and grade the positions; `as_at`, a time with a zone, leaves later events and marks out; `files` names the inputs by
-    number. Raises BadInput with all
-    refusals: of rows by themselves, or else of the course of their positions.
+    number. Raises BadInput with all refusals: of rows by themselves, or else of the course of their positions.
     """
     policies = policies or RiskPolicies()
     known = typed_contracts(contracts)
@@ -70,7 +74,7 @@ def replay_derivatives(
         typed = typed.filter(pl.col("time") <= as_at)
     placed = with_positions(typed, known)
     _refuse(pl.concat([size_refusals(placed, files or {}), order_refusals(placed, files or {}, Policies())]))
-    parts = parts_of(placed)
+    parts = parts_of(placed, policies)
     _refuse(sequence_refusals(parts, files or {}))
     ledger = ledger_of(parts)
     amounts = posting_amounts(ledger)
@@ -78,15 +82,26 @@ def replay_derivatives(
     own_tiers = tiers_of_contracts(tiers, known)
     states = contract_states(ledger, lives, marks, own_tiers, policies, as_at)
     graded = grade(states, marks, policies, as_at)
-    positions = valued(lives, graded, marks, own_tiers, policies, as_at)
+    segments = segments_of(ledger, lives, graded.lives, marks, own_tiers, policies, as_at)
+    due = due_steps(segments, marks, own_tiers, policies)
+    liquidations = compare(due, segments, ledger, lives, marks, own_tiers, policies)
+    crossed = Graded(graded.spans, _with_booked(graded.lives, liquidations))
+    positions = valued(lives, crossed, marks, own_tiers, policies, as_at)
+    findings = [*ledger_checks(ledger, amounts, typed), *position_checks(positions), liquidation_check(liquidations)]
     return DerivativeBook(
         ledger,
         postings_of(amounts),
         positions,
         graded.spans,
-        liquidations_due(states, graded.lives, marks, own_tiers, policies),
-        combined([*ledger_checks(ledger, amounts, typed), *position_checks(positions)]),
+        liquidations.select(schema(DERIVATIVE_LIQUIDATIONS).names()),
+        combined(findings),
     )
+
+
+def _with_booked(lives: pl.DataFrame, liquidations: pl.DataFrame) -> pl.DataFrame:
+    """The graded lives with what was due at the very mark at which it is booked (see `risk.statement.with_booked`)."""
+    step = pl.when("is_full").then(pl.lit("full")).otherwise(pl.lit("partial"))
+    return with_booked(lives, liquidations.filter("is_own").with_columns(step=step))
 
 
 def _refuse(refusals: pl.DataFrame) -> None:

@@ -42,12 +42,14 @@ _RULES = (
     SequenceRule(
         "amount",
         "The margin of a position cannot fall below zero.",
-        "Check the sign and the size of the amount, and that earlier margin events are included.",
+        "Check the sign and the size of the amount, and that earlier margin events are included; or choose"
+        " funding=account.",
         pl.col("margin") < 0,
     ),
     SequenceRule(
         "leverage",
-        "A fill that opens or increases a position needs a leverage or its recorded initial margin.",
+        "A fill that opens or increases a position needs a leverage or its recorded initial margin; that of a sold"
+        " option is always recorded.",
         "Give leverage on this or an earlier event of the position, or amount on this fill.",
         (_kind == "fill") & pl.col("posts") & pl.col("initial_margin").is_null(),
     ),

@@ -1,7 +1,8 @@
 """The states of contract positions, as `ledger.risk.states` has those of spot margin: what grading needs to know.
 
 Equity and requirement are straight lines in the mark, in quote: of a linear contract N x mark is required, of an
-inverse one N, and its margin counts at the mark (rules 7).
+inverse one N, and its margin counts at the mark (rules 7). Of a sold option N x mark is owed and N is required, and
+its margin stands alone against both; of a bought one nothing is required (two real records [V]).
 """
 
 from datetime import UTC, datetime
@@ -45,23 +46,30 @@ def contract_states(
     again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(-1)) for name in _STRETCH)
     rows = measured(measured(rated, LEGS), _REQUIRED).with_columns(is_full=is_full(policies))
     rows = rows.with_columns(until_time=pl.when(again).then(pl.col("from_time").shift(-1)).otherwise("ends"))
-    return rows.with_columns(
-        margin_is_base="is_inverse",
-        base_interest=ZERO,
-        quote_interest=ZERO,
-        equity_slope=pl.col("base_leg") + pl.col("margin") * pl.col("is_inverse"),
-        equity_constant=pl.col("quote_leg") + pl.col("margin") * (1 - pl.col("is_inverse")),
-        requirement_slope=_required(1 - pl.col("is_inverse")),
-        requirement_constant=_required(pl.col("is_inverse")),
-    ).drop("ends")
+    flat = rows.with_columns(margin_is_base="is_inverse", base_interest=ZERO, quote_interest=ZERO)
+    return with_contract_lines(flat).drop("ends")
 
 
 _FLAGS = ("is_long", "is_inverse", "is_option")
 _STRETCH = (*_LIFE, "event_number")
 
 
-def _required(flag: pl.Expr) -> pl.Expr:
-    return pl.col("position_size") * flag * pl.col("requirement_rate")
+def with_contract_lines(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with equity_slope, equity_constant, requirement_slope and requirement_constant, as `risk.lines` has.
+
+    `rows` has one row per state of a position: margin, requirement_rate, the flags of its contract, and the columns
+    LEGS.
+    """
+    inverse, option, is_long = pl.col("is_inverse"), pl.col("is_option"), pl.col("is_long")
+    size, sold, bought = pl.col("position_size"), option * (1 - is_long), option * is_long
+    required = pl.when(bought == 1).then(ZERO).otherwise(size * pl.col("requirement_rate"))
+    own = 1 - sold
+    return rows.with_columns(
+        equity_slope=pl.col("base_leg") * own + pl.col("margin") * inverse,
+        equity_constant=pl.col("quote_leg") * own + pl.col("margin") * (1 - inverse),
+        requirement_slope=required * ((1 - inverse) * (1 - option)) + size * sold,
+        requirement_constant=required * (inverse + sold),
+    )
 
 
 def is_full(policies: RiskPolicies) -> pl.Expr:

@@ -1,7 +1,7 @@
 """Recorded liquidations held against those that were due: each with a verdict, the differences and a sentence.
 
 A recorded liquidation ends a segment of its life (`liquidation_segments`), and is compared with what was due first in
-it. Its own state and the mark in force say whether one was due at all when it was booked.
+the run of due moments in which it is booked (`booked_runs`). A run that was over before it is a row of its own.
 """
 
 import polars as pl
@@ -10,6 +10,7 @@ from ledger.checks import finding
 from ledger.columns import FLAG
 from ledger.money import MONEY, ZERO
 from ledger.postings import imbalances, posting_amounts
+from ledger.risk.booked_price import on_booked_price
 from ledger.risk.booked_words import explanation
 from ledger.risk.columns import LIQUIDATED, LIQUIDATION_VERDICTS, LIQUIDATIONS, STEPS
 from ledger.risk.liquidation import at_mark
@@ -23,6 +24,7 @@ _ALSO_BOOKED = (
     *("side", "bankruptcy_price", "ratio_before", "tier_before"),
 )
 """What both sides know: that of the moment it was due counts, or else that of the booking."""
+_COMPARED = ("quantity", "price", "repaid", "fee", "realised_pnl", "insurance_fund", "returned")
 
 
 def compare(
@@ -36,23 +38,24 @@ def compare(
     """One row per liquidation that was due, or is booked, or both (columns LIQUIDATIONS), in order of the lives.
 
     `simulated` comes from `simulation.simulate` for the same ledger (columns LEDGER), marks and tiers. Verdicts:
-    not_graded (no mark, or no rate, when it was booked), not_due (the ratio was above `liquidation_ratio` then, and
-    none was due since the liquidation before), early (due only after it, within LOOK_AHEAD), not_booked, differs (the
-    step, the quantity, the price or the fee is not exactly what was due), late (the same, booked after it was due),
-    agrees. A liquidation in part is due at the mark, a full one at the bankruptcy price or at the mark [S]: the price
-    and the quantity due are those of the one that is booked, and of a full one that is not, price_due is the bankruptcy
-    price. Raises BadInput when a value at a mark does not fit the money type.
+    not_graded (no mark, or no rate, when it was booked), not_due (none was due when it was booked, by its own state and
+    the mark in force), early (due only after it, within LOOK_AHEAD), not_booked, differs (the step or a figure of it is
+    not exactly what was due), late (the same, booked after it was due), agrees. A liquidation in part is due at the
+    mark, a full one at the bankruptcy price or at the mark [S]: what was due is at the one that is nearer to what is
+    booked (see `booked_price.on_booked_price`); of a full one that is not booked, price_due is the bankruptcy price and
+    the rest at the mark. Raises BadInput when a value at a mark does not fit the money type.
     """
     booked = at_booking(_booked(ledger, index), marks, tiers, policies)
     both = simulated.due.drop("event_id").with_columns(is_due=True).join(booked, on=_KEY, how="full", coalesce=True)
     rows = both.with_columns(
         pl.col("is_due", "is_booked").fill_null(value=False),
-        *(pl.coalesce(name, f"{name}_right").alias(name) for name in _ALSO_BOOKED),
+        *(pl.when("is_due").then(name).otherwise(f"{name}_right").alias(name) for name in _ALSO_BOOKED),
+        ends_with=pl.coalesce("ends_with", "booked_event"),
         step_due="step",
         label=pl.lit(LIQUIDATED),
     ).with_columns(step=pl.coalesce("step_due", "step_booked"))
-    rows = _on_booked_price(rows).with_columns(direction=pl.when(_LONG).then(pl.lit("long")).otherwise(pl.lit("short")))
-    rows = rows.sort("position", "episode", "booked_event", "step_number", nulls_last=True)
+    rows = on_booked_price(rows).with_columns(direction=pl.when(_LONG).then(pl.lit("long")).otherwise(pl.lit("short")))
+    rows = rows.sort("position", "episode", "ends_with", "segment", "step_number", nulls_last=True)
     rows = rows.with_columns(number=pl.int_range(1, pl.len() + 1).over("position", "episode"))
     for column in LIQUIDATIONS:
         if column.formula is not None:
@@ -102,10 +105,14 @@ def at_booking(
 def _booked(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     """One row per recorded liquidation: the state before it and its booked half of LIQUIDATIONS.
 
-    Of a liquidation that is larger than its position it is the part that closes it; what is left over reaches the
-    account only.
+    Of a liquidation that is larger than its position quantity and fee are of all of it, and `beyond` is the quantity
+    left over, which reaches the account only; the rest is of the part that closes the position.
     """
-    parts = ledger.filter((pl.col("kind") == "liquidation") & pl.col("direction").is_not_null())
+    event = ["position", "event_number"]
+    liquidations = ledger.filter(pl.col("kind") == "liquidation").with_columns(
+        whole_quantity=pl.col("quantity").sum().over(event), whole_fee=pl.col("fee").sum().over(event)
+    )
+    parts = liquidations.filter(pl.col("direction").is_not_null())
     names = index.select(
         "position",
         "instrument",
@@ -137,9 +144,10 @@ def _booked(ledger: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
         margin="margin_opening",
         base_interest=ZERO,
         quote_interest=ZERO,
-        quantity_booked="quantity",
+        quantity_booked="whole_quantity",
+        beyond=pl.col("whole_quantity") - pl.col("quantity"),
         price_booked="price",
-        fee_booked=pl.when(own_fee.fill_null(value=True)).then(pl.col("fee").fill_null(ZERO)),
+        fee_booked=pl.when(own_fee.fill_null(value=True)).then(pl.col("whole_fee").fill_null(ZERO)),
         repaid_booked=pl.min_horizontal("owed_closing", ZERO) - pl.min_horizontal("owed_opening", ZERO),
         realised_pnl_booked=pl.col("realised_pnl") + _fee_in_margin(),
         insurance_fund_booked=pl.when(closes).then("insurance_fund"),
@@ -156,25 +164,10 @@ def _fee_in_margin() -> pl.Expr:
     return pl.coalesce(same, from_quote / pl.col("price"), from_base * pl.col("price"), ZERO)
 
 
-def _on_booked_price(rows: pl.DataFrame) -> pl.DataFrame:
-    """The price and the quantity due of a full liquidation at the mark or at the bankruptcy price, as it is booked.
-
-    With base margin a value in quote is traded, so that the quantity goes with the price.
-    """
-    full = (pl.col("step_due") == "full") & pl.col("is_booked") & (pl.col("step_booked") == "full")
-    at_due_mark = full & (pl.col("price_booked") == pl.col("due_mark"))
-    at_bankruptcy = full & ~at_due_mark & (pl.col("price_booked") == pl.col("bankruptcy_price"))
-    value = pl.when(at_bankruptcy & _BASE_MARGIN).then("value_due")
-    return rows.with_columns(at_due_mark=at_due_mark, at_bankruptcy=at_bankruptcy).with_columns(
-        price_due=pl.when("at_due_mark").then("due_mark").otherwise("price_due"),
-        quantity_due=pl.coalesce(value / pl.col("price_booked"), "quantity_due"),
-    )
-
-
 def _verdict() -> pl.Expr:
     """The verdict; of several that hold, the first of these lines."""
     name = pl.Enum(LIQUIDATION_VERDICTS)
-    apart = [pl.col(f"{what}_difference").ne_missing(ZERO) for what in ("quantity", "price", "fee")]
+    apart = [pl.col(f"{what}_booked").ne_missing(pl.col(f"{what}_due")) for what in _COMPARED]
     is_early = pl.col("due_at") > pl.col("booked_at")
     lines = (
         (~pl.col("is_booked"), "not_booked"),

@@ -7,7 +7,7 @@ all of it have, and only the other blocks are split into smaller ones, down to s
 marks at which something changes, not with positions times marks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +45,7 @@ GRADED_LIVES = (
 )
 """One row per life: its status at the end of its states, and the first moments at which it crossed a threshold."""
 
-_TOGETHER = 4_000_000
+_TOGETHER = 2_000_000
 """Moments of lives that are worked on together, unless one life has more: it bounds the memory."""
 _THREADS = 2
 """Such pieces of work that are done at the same time."""
@@ -71,8 +71,9 @@ def grade(
     the beginning. A mark at the time of a state's begin is told by the state. Where nothing is required the status is
     normal, without a mark or a rate not_graded. Raises BadInput when a value does not fit the money type.
     """
-    ends = pl.when(pl.col("until_time") <= (as_at or NEVER)).then("until_time")
-    known = states.filter(pl.col("from_time") <= (as_at or NEVER)).with_columns(ends)
+    end = as_at or NEVER
+    within = pl.when(pl.col("until_time") <= end).then("until_time")
+    known = states.filter(pl.col("from_time") <= end).with_columns(within)
     prices = prices_of(known, marks, as_at)
     prepared, ranks = prepared_of(known, prices, policies)
     blocks = {size: blocks_of(prices.with_columns(rank=ranks), size) for size in BLOCKS}
@@ -81,14 +82,28 @@ def grade(
     chunks = [some for _, some in prepared.group_by(chunk.alias("chunk"), maintain_order=True)] or [prepared]
     known, marked = known.with_columns(prepared["first"]), prices.select("time", "mark_price")
 
-    def spans_of(some: pl.DataFrame) -> pl.DataFrame:
+    def graded_of(some: pl.DataFrame) -> Graded:
         rows = _rows(some, prepared, blocks)
         parts = _parts(_rechecked(rows, prepared, blocks[1]) if policies.recheck == "next_mark" else rows)
-        return _spans(_valued(parts, known, marked))
+        spans = _spans(_valued(parts, known, marked), known)
+        return Graded(spans.select(schema(RISK_SPANS).names()), _lives(spans))
 
     with ThreadPoolExecutor(_THREADS) as threads:  # each operation on a chunk keeps one processor busy
-        spans = pl.concat(threads.map(spans_of, chunks))
-    return Graded(spans.select(schema(RISK_SPANS).names()), _lives(spans, known))
+        found = list(_told(threads.map(graded_of, chunks)))
+    ends = [pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in ("position", "episode")]
+    since = known.filter(pl.any_horizontal(ends)).select(since="from_time")
+    lives = pl.concat([one.lives for one in found]).hstack(since)
+    return Graded(pl.concat([one.spans for one in found]), lives.select(schema(GRADED_LIVES).names()))
+
+
+def _told(found: Iterator[Graded]) -> Iterator[Graded]:
+    """The same; raises BadInput when a value does not fit the money type."""
+    try:
+        yield from found
+    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as problem:
+        raise refuse_file(
+            "marks", "the value of a position at its mark price has more than 20 digits", "check the mark prices"
+        ) from problem
 
 
 # --- moments ----------------------------------------------------------------------------------------------------
@@ -158,115 +173,112 @@ def _status(rank: pl.Expr) -> pl.Expr:
 
 
 def _rechecked(rows: pl.DataFrame, states: pl.DataFrame, marks: pl.DataFrame) -> pl.DataFrame:
-    """The rows where the first moment of a run of due ones only cancels the orders, and is a row of its own.
+    """The rows where the first mark of a run of due moments only cancels the orders, each a row of its own.
 
-    `marks` are the blocks of one mark each.
+    At an event, or a change of rates, before the next mark they are cancelled still. `marks` are the blocks of one mark
+    each.
     """
     is_due = pl.col("status") >= PARTIAL
     goes_on = is_due.shift(1) & (pl.col("life") == pl.col("life").shift(1))
     begins = is_due & ~goes_on.fill_null(value=False)
+    cancels = is_due & (pl.col("place") == pl.when(begins).then("place").forward_fill())
     again = rows.with_columns(
-        status=pl.when(begins & (pl.col("stop") - pl.col("place") > 1)).then(None).otherwise("status")
+        status=pl.when(cancels & (pl.col("stop") - pl.col("place") > 1)).then(None).otherwise("status")
     )
     single = _split(again, states, 1, marks)
-    return single.with_columns(status=pl.when(begins).then(pl.lit(CANCELLED, pl.UInt8)).otherwise("status"))
+    return single.with_columns(status=pl.when(cancels).then(pl.lit(CANCELLED, pl.UInt8)).otherwise("status"))
 
 
 # --- stretches --------------------------------------------------------------------------------------------------
 
-_PARTS = {
-    "life": pl.Int64,
-    "state": pl.Int64,
-    "status": pl.UInt8,
-    "place": pl.Int64,
-    "key": pl.Int64,
-    "graded": pl.Int64,
-}
 _KERNEL = ("equity_slope", "equity_constant", "requirement_slope", "requirement_constant")
 
 
 def _parts(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per stretch of one state and one status (columns _PARTS): its first place, lowest key, and moments."""
+    """One row per stretch of one state and one status: life, state, status, first place, lowest key, and moments."""
     changes = [pl.col(name) != pl.col(name).shift(1) for name in ("state", "status")]
-    numbered = rows.with_columns(part=pl.any_horizontal(changes).fill_null(value=True).cum_sum())
-    parts = numbered.group_by("part", maintain_order=True).agg(
-        pl.col("life", "state", "status", "place").first(),
-        pl.col("key").min(),
-        graded=(pl.col("stop") - pl.col("place")).sum(),
+    begins = rows.select(pl.any_horizontal(changes).fill_null(value=True)).to_series()
+    sums = _by_group(
+        rows.select("key", graded=pl.col("stop") - pl.col("place")), begins, pl.col("key").min(), pl.col("graded").sum()
     )
-    return parts.select(pl.col(name).cast(dtype) for name, dtype in _PARTS.items())
+    return rows.select("life", "state", "status", "place").filter(begins).hstack(sums)
+
+
+def _by_group(rows: pl.DataFrame, begins: pl.Series, *sums: pl.Expr, **named: pl.Expr) -> pl.DataFrame:
+    """One row of sums per group of rows that stand together: each group begins where `begins` says so."""
+    numbered = rows.with_columns(group=begins.cast(pl.Int32).cum_sum().set_sorted())  # in order: nothing is hashed
+    return numbered.group_by("group", maintain_order=True).agg(*sums, **named).drop("group")
 
 
 def _valued(parts: pl.DataFrame, states: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """The parts with time, mark price and ratio of their first moment, and lowest_at and lowest_ratio."""
-    own = ("position", "episode", "instrument", "tier", "from_time", "until_time", "first", *_KERNEL)
+    """The parts with time, mark price and ratio of their first moment, and lowest_at and lowest_ratio.
+
+    Columns: life, state, status, graded, and those five: first_at, first_mark, first_ratio, lowest_at, lowest_ratio.
+    """
+    lines = states.select("from_time", "first", *_KERNEL)[parts["state"]]
     lowest = (pl.col("key") % PLACES).fill_null(pl.col("place"))
-    rows = pl.concat([parts.with_columns(lowest=lowest), states.select(own)[parts["state"]]], how="horizontal")
-    for name, place in (("first", "place"), ("lowest", "lowest")):
-        marked = prices.select("time", "mark_price")[rows[place]]
-        rows = rows.with_columns(
-            marked["mark_price"].alias(f"{name}_mark"),
-            pl.when(pl.col(place) == pl.col("first")).then("from_time").otherwise(marked["time"]).alias(f"{name}_at"),
+    places = parts.select(first="place", lowest=lowest)
+    found = [parts.select("life", "state", "status", pl.col("graded").cast(pl.UInt32))]
+    for name in places.columns:
+        at_begin = places[name] == lines["first"]
+        marked = prices[places[name]]
+        found.append(
+            pl.concat([lines, marked, at_begin.to_frame("at_begin")], how="horizontal").select(
+                pl.when("at_begin").then("from_time").otherwise("time").alias(f"{name}_at"),
+                pl.col("mark_price").alias(f"{name}_mark"),
+                _ratio().alias(f"{name}_ratio"),
+            )
         )
-    try:
-        return rows.with_columns(
-            _ratio(pl.col(f"{name}_mark")).cast(MONEY).alias(f"{name}_ratio") for name in ("first", "lowest")
-        )
-    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as problem:
-        raise refuse_file(
-            "marks", "the value of a position at its mark price has more than 20 digits", "check the mark prices"
-        ) from problem
+    return pl.concat(found, how="horizontal").drop("lowest_mark")
 
 
-def _ratio(mark: pl.Expr) -> pl.Expr:
+def _ratio() -> pl.Expr:
     """The margin ratio of a state at a mark."""
+    mark = pl.col("mark_price")
     equity = pl.col("equity_slope") * mark + pl.col("equity_constant")
     found: pl.Expr = ratio(equity, pl.col("requirement_slope") * mark + pl.col("requirement_constant"))
-    return found
+    return found.cast(MONEY)
 
 
-def _spans(parts: pl.DataFrame) -> pl.DataFrame:
+def _spans(parts: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
     """One row per stretch of one status of a life, in order (columns RISK_SPANS, and life and the status' code)."""
     changes = [pl.col(name) != pl.col(name).shift(1) for name in ("life", "status")]
     begins = parts.select(pl.any_horizontal(changes).fill_null(value=True)).to_series()
-    ends = begins.shift(-1, fill_value=True)
-    spans = pl.concat(
-        [
-            parts.filter(begins).drop("until_time", "lowest_ratio", "lowest_at", "graded"),
-            parts.filter(ends).select("until_time"),
-            _lowest(parts.with_columns(group=begins.cum_sum() - 1)),
-        ],
-        how="horizontal",
-    )
+    last_state = parts["state"].filter(begins.shift(-1, fill_value=True))
+    firsts = parts.select("life", "state", "status", "first_at", "first_mark", "first_ratio").filter(begins)
+    whose = states.select("position", "episode", "instrument", "tier")[firsts["state"]]
+    ends = states["until_time"].gather(last_state)
+    spans = pl.concat([firsts.drop("state"), whose, ends.to_frame(), _lowest(parts, begins)], how="horizontal")
     goes_on = pl.col("life") == pl.col("life").shift(-1)
-    return spans.with_columns(
+    return spans.select(
+        "life",
+        *("position", "episode", "instrument", "tier", "lowest_ratio", "lowest_at", "graded"),
+        code="status",
+        status=pl.Series(STATUSES, dtype=_STATUS).gather(spans["status"]),
         from_time="first_at",
         until_time=pl.when(goes_on).then(pl.col("first_at").shift(-1)).otherwise("until_time"),
         mark_price="first_mark",
         margin_ratio="first_ratio",
-        code="status",
-        status=pl.Series(STATUSES, dtype=_STATUS).gather(spans["status"]),
     )
 
 
-def _lowest(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per `group`: lowest_ratio, lowest_at (the first moment of it) and the sum of graded.
-
-    Groups are numbered from 0, and each one's rows stand together, in that order.
-    """
-    found = rows.group_by("group", maintain_order=True).agg(pl.col("lowest_ratio").min(), pl.col("graded").sum())
-    lowest = found["lowest_ratio"].gather(rows["group"])
-    there = rows.filter(pl.col("lowest_ratio").eq_missing(lowest))
-    first = there.filter(pl.col("group").ne_missing(pl.col("group").shift(1)))["lowest_at"]
-    return found.select(
-        "lowest_ratio",
-        pl.col("graded").cast(pl.UInt64),
-        lowest_at=pl.when(pl.col("lowest_ratio").is_not_null()).then(first),
+def _lowest(rows: pl.DataFrame, begins: pl.Series) -> pl.DataFrame:
+    """One row per group of rows (see `_by_group`): lowest_ratio, lowest_at (its first moment), the sum of graded."""
+    groups = begins.cast(pl.Int32).cum_sum() - 1
+    found = _by_group(
+        rows.select("lowest_ratio", pl.col("graded").cast(pl.UInt64)),
+        begins,
+        pl.col("lowest_ratio").min(),
+        pl.col("graded").sum(),
     )
+    there = rows["lowest_ratio"].eq_missing(found["lowest_ratio"].gather(groups))
+    is_first = (groups.filter(there) != groups.filter(there).shift(1)).fill_null(value=True)
+    first = rows["lowest_at"].filter(there).filter(is_first)
+    return found.with_columns(lowest_at=pl.when(pl.col("lowest_ratio").is_not_null()).then(first))
 
 
-def _lives(spans: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
-    """One row per life (columns GRADED_LIVES)."""
+def _lives(spans: pl.DataFrame) -> pl.DataFrame:
+    """One row per life (columns GRADED_LIVES, but for `since`)."""
     first = {
         "alert_at": (ALERT, FULL),
         "cancelled_at": (CANCELLED, FULL),
@@ -276,14 +288,10 @@ def _lives(spans: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
     reached = {
         name: pl.col("from_time").filter(pl.col("code").is_between(*codes)).first() for name, codes in first.items()
     }
-    lives = spans.group_by("life", maintain_order=True).agg(
-        pl.col("position", "episode").first(), pl.col("status").last(), **reached
-    )
+    begins = (spans["life"] != spans["life"].shift(1)).fill_null(value=True)
+    lives = _by_group(spans, begins, pl.col("position", "episode").first(), pl.col("status").last(), **reached)
     graded = pl.when(pl.col("code") != NOT_GRADED).then("graded").otherwise(0)
-    lowest = _lowest(spans.with_columns(group="life", graded=graded))
-    ends = [pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in ("position", "episode")]
-    since = states.filter(pl.any_horizontal(ends)).select(since="from_time")
-    return pl.concat([lives, lowest, since], how="horizontal").select(schema(GRADED_LIVES).names())
+    return lives.hstack(_lowest(spans.with_columns(graded=graded), begins))
 
 
 # --- checks -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def with_partial_amounts(rows: pl.DataFrame, policies: RiskPolicies) -> pl.DataF
     # What the assets cannot pay for is not computed, for it need not fit the money type.
     sold = pl.when(_LONG & (traded < pl.col("base_leg") * _MARK)).then(traded)
     bought = pl.when(~_LONG).then(traded)
-    sized = _computed(
+    sized = computed(
         sized,
         quantity_due=pl.coalesce(sold / _MARK, bought),
         value_due=pl.coalesce(sold, bought * _MARK),
@@ -53,9 +53,9 @@ def with_full_amounts(rows: pl.DataFrame) -> pl.DataFrame:
     sized = rows.with_columns(repaid_due=owed).with_columns(fee_due=pl.col("repaid_due") * fee_share)
     # What settles is owed by LB and SQ, and is the assets of LQ and SB; only the other leg needs the mark.
     owes_settlement = _LONG == _BASE_MARGIN
-    converted = _computed(sized, fee_in_margin=_converted("fee_due", owes_settlement).fill_null(pl.col("fee_due")))
+    converted = computed(sized, fee_in_margin=_converted("fee_due", owes_settlement).fill_null(pl.col("fee_due")))
     settled = pl.when(owes_settlement).then("repaid_due").when(_LONG).then("base_owed").otherwise("quote_owed")
-    converted = _computed(converted.with_columns(settled=settled), exchanged=_converted("settled"))
+    converted = computed(converted.with_columns(settled=settled), exchanged=_converted("settled"))
     result_leg = pl.when(_BASE_MARGIN).then("base_owed").otherwise("quote_owed")
     realised = result_leg + pl.when(owes_settlement).then(-pl.col("exchanged")).otherwise("exchanged")
     left = realised + pl.col("margin") - pl.col("fee_in_margin")
@@ -83,7 +83,7 @@ def _converted(name: str, where: pl.Expr | None = None) -> pl.Expr:
     return pl.coalesce(in_quote / _MARK, in_base * _MARK)
 
 
-def _computed(rows: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
+def computed(rows: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
     """The rows with these columns; raises BadInput where one does not fit the money type."""
     try:
         return rows.with_columns(**{name: column.cast(MONEY) for name, column in columns.items()})

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from ledger.columns import TIME
 from ledger.history import LEDGER_COLUMNS
 from ledger.money import ZERO
 
@@ -17,6 +18,7 @@ _LIFE = ("position", "episode")
 _BALANCES = ("base_closing", "quote_closing", "margin_closing")
 _KEPT = ("mode", "leverage", "entry_price")
 """What the ledger says of a position besides its balances, and a liquidation does not change."""
+_NOT_BOOKED = (pl.lit(None, pl.UInt32).alias("booked_event"), pl.lit(None, TIME).alias("booked_at"))
 
 
 def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
@@ -24,9 +26,9 @@ def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
 
     A segment begins with the opening of the life or with a recorded liquidation in part, and ends with the next
     recorded liquidation, with the close of the life, or not. `booked_event` is the event of the liquidation that ends
-    it, on that row only. That row is a close, and stands where the unchanged position is no longer looked at: at the
-    next event of the position, or LOOK_AHEAD later. So a mark of the liquidation's own time, and the marks after it,
-    find the position as it was before.
+    it, and `booked_at` its time, on that row only. That row is a close, and stands where the unchanged position is no
+    longer looked at: at the next event of the position, or LOOK_AHEAD later. So a mark of the liquidation's own time,
+    and the marks after it, find the position as it was before.
     """
     live = ledger.filter(pl.col("direction").is_not_null()).select(*LEDGER_COLUMNS, "kind", *_KEPT)
     times = live.select("position", "time").unique(maintain_order=True)
@@ -40,12 +42,13 @@ def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
     ends = live.filter(liquidates).with_columns(
         segment=pl.when(closes).then("segment").otherwise(pl.col("segment") - 1).cast(pl.UInt32),
         booked_event="event_number",
+        booked_at="time",
         time=pl.min_horizontal(pl.col("time") + LOOK_AHEAD, "following"),
         action=pl.lit("close").cast(live["action"].dtype),
         **dict.fromkeys(_BALANCES, ZERO),
     )
-    others = live.filter(~(liquidates & closes)).with_columns(booked_event=pl.lit(None, pl.UInt32))
-    return pl.concat([others, ends]).sort("segment", maintain_order=True).drop("following", "kind")
+    others = live.filter(~(liquidates & closes)).with_columns(*_NOT_BOOKED)
+    return pl.concat([others, ends], how="diagonal").sort("segment", maintain_order=True).drop("following", "kind")
 
 
 def continued(reduced: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
@@ -54,9 +57,9 @@ def continued(reduced: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
     `reduced` has segment, position, episode, event_number, time, the balances after the step, `direction` and what a
     liquidation does not change. A position stands until its life is closed in the ledger.
     """
-    stands = reduced.with_columns(
-        action=pl.lit("open").cast(segments["action"].dtype), booked_event=pl.lit(None, pl.UInt32)
-    ).select(segments.columns)
+    stands = reduced.with_columns(*_NOT_BOOKED, action=pl.lit("open").cast(segments["action"].dtype)).select(
+        segments.columns
+    )
     closed = segments.filter(
         pl.col("action") == "close",
         pl.col("booked_event").is_null(),

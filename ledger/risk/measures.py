@@ -35,6 +35,11 @@ def fee_difference(fee_booked: Any, fee_due: Any) -> Any:
     return fee_booked - fee_due
 
 
+def realised_pnl_difference(realised_pnl_booked: Any, realised_pnl_due: Any) -> Any:
+    """Realised PnL booked, less as due."""
+    return realised_pnl_booked - realised_pnl_due
+
+
 def insurance_fund_difference(insurance_fund_booked: Any, insurance_fund_due: Any) -> Any:
     """Contribution to the insurance fund as booked, less as due."""
     return insurance_fund_booked - insurance_fund_due

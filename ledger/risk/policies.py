@@ -1,5 +1,6 @@
 """The open questions of the liquidation rules (rules.md 6), each a named choice with its default and its source."""
 
+import dataclasses
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -47,23 +48,37 @@ class RiskPolicies(Choices):
         "rules.md 4: 0.1 % in one real record, 0.15 % in another [V]",
     )
 
+    funding: Literal["margin", "account"] = choice(
+        "margin",
+        "Funding of an isolated contract moves the margin of its position, or the account; without a position the"
+        " account.",
+        "two real records [V]",
+    )
+
     def __post_init__(self) -> None:
         """Turn text into the field's type; raises PolicyError naming every wrong value."""
-        super().__post_init__()
-        problems = [
-            f"policy {name}={getattr(self, name)}: give a whole number from 1"
-            for name in ("steps_spot", "steps_contract", "steps_option", *_FULL_TIERS)
-            if getattr(self, name) < 1 or getattr(self, name) % 1
-        ]
-        if self.liquidation_fee_rate >= 1:
+        problems = []
+        try:
+            super().__post_init__()
+        except PolicyError as error:
+            problems = list(error.problems)
+        numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        known = {name: number for name, number in numbers.items() if isinstance(number, Decimal)}
+        for name in (*_STEPS, *_FULL_TIERS):
+            if name in known and not (1 <= known[name] <= _TIERS_MAX and known[name] % 1 == 0):
+                problems.append(f"policy {name}={known[name]}: give a whole number from 1 to {_TIERS_MAX:,}")
+        if known.get("liquidation_fee_rate", Decimal(0)) >= 1:
             problems.append(f"policy liquidation_fee_rate={self.liquidation_fee_rate}: write 0.1 % as 0.001")
-        if not 0 < self.liquidation_ratio <= self.alert_ratio:
+        ratio, alert = known.get("liquidation_ratio"), known.get("alert_ratio")
+        if ratio is not None and (ratio <= 0 or (alert is not None and ratio > alert)):
             problems.append(
-                f"policy liquidation_ratio={self.liquidation_ratio}: give a number above zero and at most alert_ratio"
+                f"policy liquidation_ratio={ratio}: give a number above zero and at most alert_ratio"
                 f" ({self.alert_ratio})"
             )
         if problems:
             raise PolicyError(problems)
 
 
+_TIERS_MAX = 10_000
+_STEPS = ("steps_spot", "steps_contract", "steps_option")
 _FULL_TIERS = ("full_tier_spot", "full_tier_contract", "full_tier_option")

@@ -15,8 +15,8 @@ from ledger.risk.lives import lives_of
 from ledger.risk.margin_changes import margin_change_checks, margin_changes
 from ledger.risk.request import RiskInput
 from ledger.risk.simulation import simulate
-from ledger.risk.statement import risk_of, with_booked
-from ledger.risk.states import spot_states
+from ledger.risk.statement import graded_check, risk_of, with_booked
+from ledger.risk.states import latest, spot_states
 
 PER_POSITION = [name for name in RISK_FRAMES if name != "tiers"]
 """The frames that come with the positions; tiers are as they were read."""
@@ -24,7 +24,10 @@ PER_POSITION = [name for name in RISK_FRAMES if name != "tiers"]
 
 @dataclass(frozen=True)
 class RiskRun:
-    """What the positions of a run are held against: tiers, balances and policies, the marks, and the end."""
+    """What the positions of a run are held against: tiers, balances and policies, the marks, and the end.
+
+    Without `as_at` positions are stated at the last time that is known of them and in the marks.
+    """
 
     asked: RiskInput
     marks: pl.DataFrame | None
@@ -39,14 +42,16 @@ class RiskRun:
         `ledger` has the columns LEDGER, `positions` POSITIONS, `history` HISTORY; `index` is of all positions.
         """
         marks, tiers, policies = self.marks, self.asked.tiers, self.asked.policies
-        states = spot_states(ledger, index, marks, tiers, policies, self.as_at)
-        graded = grade(states, marks, policies, self.as_at)
-        simulated = simulate(ledger, index, marks, tiers, policies, self.policies, self.as_at, graded)
+        end = self.as_at or latest(ledger["time"], marks)
+        states = spot_states(ledger, index, marks, tiers, policies, end)
+        graded = grade(states, marks, policies, end)
+        simulated = simulate(ledger, index, marks, tiers, policies, self.policies, end, graded)
         liquidations = compare(simulated, ledger, index, marks, tiers, policies)
         lives = with_booked(graded.lives, liquidations)
-        changes = margin_changes(ledger, index, marks, tiers, self.asked.balances, policies, self.as_at)
+        changes = margin_changes(ledger, index, marks, tiers, self.asked.balances, policies, end)
+        risk = risk_of(positions, lives, marks, tiers, policies, end)
         frames = {
-            "risk": risk_of(positions, lives, marks, tiers, policies, self.as_at),
+            "risk": risk,
             "risk_spans": graded.spans,
             "liquidations": liquidations,
             "simulated_ledger": simulated.ledger,
@@ -55,6 +60,7 @@ class RiskRun:
             "lives": lives_of(ledger, index, lives),
         }
         findings = [
+            graded_check(risk, marks),
             *grading_checks(graded, history, policies),
             *liquidation_checks(liquidations, simulated, index),
             *margin_change_checks(changes, ledger),

@@ -1,11 +1,13 @@
 """The liquidations that were due at the marks, in place of what happened after them.
 
-A life is cut into segments at its recorded liquidations (`liquidation_segments`). In a segment the recorded states
-hold until the first moment at which a liquidation is due. Where a recorded liquidation ends the segment, only the
-first step counts: what followed is in the records. Otherwise what is recorded after it is left out, interest too, and
-the reduced position is held against the marks that follow, until the life is closed in the ledger.
+A life is cut into segments at its recorded liquidations (`liquidation_segments`), and what was due in a segment comes
+in runs of due moments (`booked_runs`). Where a recorded liquidation ends the segment, only the first step of its run
+counts: what followed is in the records. Of a run that was over before, and not booked, the steps at its first moment
+count, and what is recorded goes on. Where no liquidation ends the segment, what is recorded after the last run began is
+left out, interest too, and the reduced position is held against the marks that follow, until the life is closed in the
+ledger.
 
-    segments -> states -> grading -> first moment due -> steps -> reduced position -> states -> ... -> replay
+    segments -> states -> grading -> runs -> steps at a first moment -> reduced position -> states -> ... -> replay
 """
 
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ import polars as pl
 from ledger.columns import FLAG, LEDGER, MARKS, POSTINGS, TIME, schema
 from ledger.money import MONEY
 from ledger.policies import Policies
+from ledger.risk.booked_runs import apart, at_moments, picked, runs_of
 from ledger.risk.columns import LIQUIDATIONS
-from ledger.risk.grading import Graded, grade
-from ledger.risk.liquidation import BALANCES, LIQUIDATION_STEPS, is_due, steps_at
+from ledger.risk.grading import Graded
+from ledger.risk.liquidation import BALANCES, LIQUIDATION_STEPS, steps_at
 from ledger.risk.liquidation_events import replayed
 from ledger.risk.liquidation_segments import continued, segments_of, told
 from ledger.risk.policies import RiskPolicies
@@ -37,14 +40,25 @@ DUE: dict[str, Any] = {
     "step_number": pl.UInt32,
     "event_id": pl.String,
     "booked_event": pl.UInt32,
+    "ends_with": pl.UInt32,
+    "is_missed": pl.Boolean,
+    "over": TIME,
+    "missed_again": pl.UInt32,
+    "missed_until": TIME,
     "is_long": FLAG,
     "margin_is_base": FLAG,
     "value_due": MONEY,
+    "fee_in_margin": MONEY,
     **{one.name: one.dtype for one in LIQUIDATIONS if one.name in _DUE_HALF or one.name.endswith("_due")},
 }
-"""One row per liquidation that was due: the due half of LIQUIDATIONS, and where it belongs. `booked_event` is the
-number of the recorded liquidation that ends its segment; `round` counts the moments of a segment at which it was
-liquidated, `step_number` all its steps; `event_id` is that of its rows in the simulated ledger."""
+"""One row per liquidation that was due: the due half of LIQUIDATIONS, and where it belongs.
+
+`booked_event` is the number of the recorded liquidation that it is held against, `ends_with` that of the one that ends
+its segment. Of a run that was missed (`is_missed`), `over` is when it was no longer due, `missed_again` how many more
+were missed in the segment, `missed_until` when the last of them began. `segment` numbers the stretches that are
+replayed by themselves: a segment has one for the run that it missed, and one for what counts. `round` counts the
+moments of a segment at which it was liquidated, `step_number` all its steps; `event_id` is that of its rows in the
+simulated ledger, `fee_in_margin` the fee in margin currency at the mark."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +97,31 @@ def simulate(
     `graded`, where it is known, saves the work on lives that were never due. Raises BadInput when a value at a mark
     does not fit the money type.
     """
-    asked = _Asked(index, marks, tiers, policies, as_at)
+    asked = _Asked(index, _up_to(marks, as_at), tiers, policies, as_at)
     segments = _worth_it(segments_of(ledger), graded)
-    ended = segments.filter(pl.col("booked_event").is_not_null()).select("segment", "booked_event")
+    ends = segments.filter(pl.col("booked_event").is_not_null()).select("segment", "booked_event", "booked_at")
     found, standing, number = [], segments, 0
     while standing.height:
         number += 1
-        rows = _first_due(standing, asked).join(ended, on="segment", how="left", maintain_order="left")
+        rows = _due(standing, asked, ends if number == 1 else None)
         if not rows.height:
             break
         steps = _steps(rows, asked).with_columns(round=pl.lit(number, pl.UInt32))
         found.append(steps)
         last = steps.filter(pl.col("place") != pl.col("place").shift(-1, fill_value=2**32 - 1))
-        reduced = last.filter((pl.col("step") == "partial") & pl.col("booked_event").is_null())
+        goes_on = pl.col("booked_event").is_null() & ~pl.col("is_missed")
+        reduced = last.filter((pl.col("step") == "partial") & goes_on)
         standing = continued(reduced.with_columns(_after()), segments)
     if not found:
         return Simulated(pl.DataFrame(schema=DUE), schema(LEDGER).to_frame(), schema(POSTINGS).to_frame())
-    return _replayed(pl.concat(found), index, replay_policies)
+    return _replayed(pl.concat(found, how="diagonal"), index, replay_policies)
+
+
+def _up_to(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame | None:
+    """The marks that count at a time."""
+    if marks is None or as_at is None:
+        return marks
+    return marks.filter(pl.col("time").is_null() | (pl.col("time") <= as_at))
 
 
 def marks_at(rows: pl.DataFrame, marks: pl.DataFrame | None) -> pl.DataFrame:
@@ -126,31 +148,25 @@ def _worth_it(segments: pl.DataFrame, graded: Graded | None) -> pl.DataFrame:
     return segments.join(pl.concat([due, booked]).unique(), on=life, how="semi", maintain_order="left")
 
 
-def _first_due(segments: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
-    """The state of each segment at the first moment at which a liquidation was due, with the mark in force then.
+def _due(segments: pl.DataFrame, asked: _Asked, ends: pl.DataFrame | None) -> pl.DataFrame:
+    """The states of segments at the first moments of the runs that count (see `booked_runs.picked`), and their marks.
 
-    Of several states of one moment it is the first that is due; or the second, if the first only had the orders
-    cancelled.
+    Without `ends` the segments are what liquidations in part left of them: then the first run of each counts.
     """
-    states = spot_states(told(segments), asked.index, asked.marks, asked.tiers, asked.policies, asked.as_at)
-    lives = grade(states, asked.marks, asked.policies, asked.as_at).lives
-    moments = lives.select(
-        "position",
-        "episode",
-        due_at=pl.min_horizontal("partial_at", "full_at"),
-        skipped=(pl.col("cancelled_at") == pl.min_horizontal("partial_at", "full_at")).cast(pl.Int64),
-    ).drop_nulls("due_at")
-    rows = states.join(moments, on=["position", "episode"], how="inner", maintain_order="left")
-    begun, over = pl.col("from_time") <= pl.col("due_at"), pl.col("until_time") <= pl.col("due_at")
-    rows = rows.filter(begun & (~over.fill_null(value=False) | (pl.col("from_time") == pl.col("due_at"))))
+    found = spot_states(told(segments), asked.index, asked.marks, asked.tiers, asked.policies, asked.as_at)
+    states = apart(found)
+    runs = runs_of(states, asked.marks, asked.policies)
+    if ends is None:
+        first = runs.unique("episode", keep="first", maintain_order=True)
+        told_of = first.with_columns(is_missed=pl.lit(value=False), booked_event=pl.lit(None, pl.UInt32)).drop("over")
+    else:
+        told_of = picked(runs, states, ends)
+    rows = at_moments(told_of, states).sort("episode", "due_at", "is_missed", descending=[False, False, True])
     rows = rows.with_columns(time="due_at", instrument_class=pl.lit("spot_margin"))
     rows = marks_at(rows, asked.marks).rename({"episode": "segment"})
-    rows = rows.filter(is_due(rows, asked.policies))
-    waits = asked.policies.recheck == "next_mark"
-    nth = pl.int_range(pl.len()).over("segment") == pl.when(waits).then("skipped").otherwise(0)
     kept = segments.unique(["segment", "event_number"], keep="last", maintain_order=True)
     described = kept.select("segment", "event_number", "episode", "direction", "mode", "leverage", "entry_price")
-    return rows.filter(nth).join(described, on=["segment", "event_number"], how="left", maintain_order="left")
+    return rows.join(described, on=["segment", "event_number"], how="left", maintain_order="left")
 
 
 def _steps(rows: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
@@ -181,7 +197,8 @@ def _replayed(found: pl.DataFrame, index: pl.DataFrame, policies: Policies) -> S
     """The steps in order, with what the engine makes of them."""
     life = ["position", "episode"]
     order = pl.int_range(1, pl.len() + 1, dtype=pl.UInt32)
-    steps = found.sort("segment", "round", "step_number", maintain_order=True).with_columns(
+    told_apart = found.with_columns(segment=(pl.col("segment") * 2 - pl.col("is_missed")).cast(pl.UInt32))
+    steps = told_apart.sort("segment", "round", "step_number", maintain_order=True).with_columns(
         step_number=order.over("segment"), number=order.over(life)
     )
     name = pl.format("{}#{} due {}", "position", "episode", "number")

@@ -57,15 +57,21 @@ def spot_states(
 
     `index` comes from `ordering.index_positions`; events and marks after `as_at` do not count. A state begins at an
     event, where a table of tiers comes into force, and where the marks begin to state other rates; a table that comes
-    into force after the last event and the last mark does not count. Raises BadInput when a product does not fit the
-    money type.
+    into force after `as_at` does not count, nor, without one, after the `latest` time in ledger and marks. Raises
+    BadInput when a product does not fit the money type.
     """
     events = _between_events(ledger, index, as_at)
     stated = _stated_rates(marks, as_at)
-    cut = _cut(events, _changes(index, stated, tiers), _last_marks(marks, as_at))
+    cut = _cut(events, _changes(index, stated, tiers), as_at or latest(ledger["time"], marks))
     rated = with_rates(_with_stated(cut, stated), tiers, policies)
     same = [pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (*_LIFE, "event_number", "tier", *_RATES)]
     return _with_kernel(rated.filter(~pl.all_horizontal(same)), policies).select(schema(STATES).names())
+
+
+def latest(times: pl.Series, marks: pl.DataFrame | None) -> datetime:
+    """The last of some times and of those of the marks (columns MARKS): where a run ends that has no as-at time."""
+    known = [times.max(), None if marks is None else marks["time"].max()]
+    return max((time for time in known if isinstance(time, datetime)), default=ALWAYS)
 
 
 def _between_events(ledger: pl.DataFrame, index: pl.DataFrame, as_at: datetime | None) -> pl.DataFrame:
@@ -104,13 +110,6 @@ def _changes(index: pl.DataFrame, stated: pl.DataFrame, tiers: pl.DataFrame | No
     return pl.concat(found).unique().sort("instrument", "time").with_row_index("place")
 
 
-def _last_marks(marks: pl.DataFrame | None, as_at: datetime | None) -> pl.DataFrame:
-    """Until when a change of rates counts for a state that stands, by instrument: its last mark."""
-    rows = pl.concat([schema(MARKS).to_frame(), *([] if marks is None else [marks])], how="diagonal")
-    known = rows.filter(pl.col("time") <= (as_at or NEVER))
-    return known.group_by("instrument").agg(last_mark=pl.col("time").max())
-
-
 def last_place(rows: pl.DataFrame, time: str, known: pl.DataFrame, *, or_then: bool) -> pl.Series:
     """The last `place` of each row's instrument before a time of the row, or at that time.
 
@@ -128,13 +127,12 @@ def last_place(rows: pl.DataFrame, time: str, known: pl.DataFrame, *, or_then: b
     return found.sort("order")["place"].cast(pl.Int64)
 
 
-def _cut(events: pl.DataFrame, changes: pl.DataFrame, last_marks: pl.DataFrame) -> pl.DataFrame:
-    """The states between events, each cut at the changes within it: rows with `from_time`, in order."""
-    rows = events.join(last_marks, on="instrument", how="left", maintain_order="left")
-    rows = rows.with_columns(before=pl.coalesce("ends", "time"), up_to=pl.coalesce("last_mark", "time"))
+def _cut(events: pl.DataFrame, changes: pl.DataFrame, end: datetime) -> pl.DataFrame:
+    """The states between events, each cut at the changes within it up to the end: rows with `from_time`, in order."""
+    rows = events.with_columns(before=pl.coalesce("ends", "time"), end=pl.lit(end).cast(TIME))
     first = last_place(rows, "time", changes, or_then=True)
     within = last_place(rows, "before", changes, or_then=False)
-    standing = last_place(rows, "up_to", changes, or_then=True)
+    standing = last_place(rows, "end", changes, or_then=True)
     last = pl.when(pl.col("ends").is_null()).then(standing).otherwise(within)
     pieces = rows.with_columns(first=first, change=pl.int_ranges(first, pl.max_horizontal(first, last) + 1))
     cut = pieces.explode("change")

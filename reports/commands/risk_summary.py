@@ -16,6 +16,7 @@ _TOLD = (
     *("position", "episode", "status", "tier", "mark_price", "margin_ratio", "liquidation_price"),
     *("alert_at", "cancelled_at", "lowest_ratio", "lowest_at"),
 )
+_JUDGED = ("position", "episode", "verdict", "explanation")
 _ORDER = {status: number for number, status in enumerate(STATUSES)}
 
 
@@ -31,13 +32,14 @@ def risk_told(folder: Path) -> Iterator[str]:
     crossed = risk.filter(pl.col("alert_at").is_not_null() | pl.col("status").is_not_null())
     if crossed.height:
         yield from rendered(_statuses(crossed))
-    yield from _liquidations(read_frame(folder, "liquidations").collect())
+    judged = [read_frame(folder, name).select(_JUDGED) for name in _present(folder, "liquidations")]
+    yield from _liquidations(pl.concat(judged).collect())
     yield from _changes(read_frame(folder, "margin_changes").collect())
 
 
 def _contracts(folder: Path) -> Iterator[str]:
     """How much there is of derivatives."""
-    if any(folder.glob("derivative_positions.*")):
+    if len(_present(folder, "positions")) > 1:
         names = ("derivative_ledger", "derivative_postings", "derivative_positions")
         rows, postings, lives = (read_frame(folder, name).select(pl.len()).collect().item() for name in names)
         yield f"Derivatives: {rows:,} ledger rows, {postings:,} postings, {lives:,} lives of positions"
@@ -45,10 +47,13 @@ def _contracts(folder: Path) -> Iterator[str]:
 
 def _lives(folder: Path) -> pl.DataFrame:
     """What is told of each life: of spot margin, and of derivatives where there are any."""
-    frames = [read_frame(folder, "risk").select(_TOLD)]
-    if any(folder.glob("derivative_positions.*")):
-        frames.append(read_frame(folder, "derivative_positions").select(_TOLD))
-    return pl.concat(frames).collect()
+    names = ["risk", *_present(folder, "positions")[1:]]
+    return pl.concat([read_frame(folder, name).select(_TOLD) for name in names]).collect()
+
+
+def _present(folder: Path, name: str) -> list[str]:
+    """The names of a frame of spot margin, and of that of derivatives where there are any."""
+    return [name, *([f"derivative_{name}"] if any(folder.glob(f"derivative_{name}.*")) else [])]
 
 
 def _statuses(rows: pl.DataFrame) -> Table:
@@ -88,9 +93,10 @@ def _statuses(rows: pl.DataFrame) -> Table:
 
 
 def _liquidations(rows: pl.DataFrame) -> Iterator[str]:
-    """A line for each liquidation that was due or is booked."""
+    """A line for each liquidation that was due or is booked, those that agree last."""
     if rows.is_empty():
         return
+    rows = rows.sort(pl.col("verdict").is_in(["agrees", "late"]), maintain_order=True)
     counts = ", ".join(
         f"{number:,} {verdict.replace('_', ' ')}" for verdict, number in rows["verdict"].value_counts(sort=True).rows()
     )
@@ -98,7 +104,7 @@ def _liquidations(rows: pl.DataFrame) -> Iterator[str]:
     for row in rows.head(_SHOWN).iter_rows(named=True):
         yield f"  {row['position']}#{row['episode']}, {row['verdict'].replace('_', ' ')}: {row['explanation']}"
     if rows.height > _SHOWN:
-        yield f"  ... and {rows.height - _SHOWN:,} more: frame liquidations"
+        yield f"  ... and {rows.height - _SHOWN:,} more: frames liquidations, derivative_liquidations"
 
 
 def _changes(rows: pl.DataFrame) -> Iterator[str]:
@@ -130,7 +136,7 @@ def records_told(rows: pl.DataFrame) -> Iterator[str]:
             title=f"Record {record}: " + " ".join(filter(None, named)),
         )
         for row in own.filter(pl.col("figure").is_not_null()).iter_rows(named=True):
-            amounts = [plain(row[name]) for name in ("stated", "computed", "difference")]
+            amounts = ["" if row[name] is None else plain(row[name]) for name in ("stated", "computed", "difference")]
             table.add_row(*(Text(cell or "") for cell in (row["figure"], *amounts, row["verdict"], row["note"])))
         yield from rendered(table)
         if first["inferred"]:

@@ -1,4 +1,4 @@
-"""The sheets of derivatives: a row per life of a contract position, per part of an event, per liquidation due."""
+"""The sheets of derivatives: a row per life of a contract position, per part of an event, per liquidation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,13 +7,14 @@ import polars as pl
 
 from ledger.columns import MARK_FIGURES
 from ledger.derivatives.columns import DERIVATIVE_LEDGER, DERIVATIVE_LIQUIDATIONS, DERIVATIVE_POSITIONS
+from ledger.risk.columns import LIQUIDATION_VERDICTS
 from reports.cells.by_group import write_sheet
 from reports.cells.fields import Field, Placed, Tables
 from reports.cells.tables import Book
-from reports.sheets.reconciliation_fields import in_row, live, mark_words
+from reports.sheets.reconciliation_fields import BAD, GOOD, OPEN, in_row, live, mark_words, prose
 from reports.sheets.risk_fields import STATUS_LOOKS, not_added, shown
 
-DERIVATIVES, DERIVATIVE_ROWS, DERIVATIVES_DUE = "Derivatives", "Derivative ledger", "Derivatives due"
+DERIVATIVES, DERIVATIVE_ROWS, DERIVATIVES_DUE = "Derivatives", "Derivative ledger", "Derivative liquidations"
 _BALANCES = ("contracts", "entry_value", "margin")
 _GROUPS = {
     "Life of a position": ("position", "episode", "direction", "how"),
@@ -52,17 +53,22 @@ _LEDGER_GROUPS = {
 _ABOUT_LEDGER = (
     "Each opening is the closing of the row above, or zero on a position's first row. Row is that of the input."
 )
+_PAIRS = ("quantity", "price", "fee", "insurance_fund", "returned")
 _DUE_GROUPS = {
-    "Liquidation": ("position", "episode", "number", "step"),
-    "When": ("due_at", "due_mark", "side"),
-    "Trade": ("quantity_due", "price_due", "realised_pnl_due", "fee_due", "insurance_fund_due"),
+    "Liquidation": ("position", "episode", "number", "verdict"),
+    "When": ("due_at", "due_mark", "booked_at", "step", "label"),
+    "Explanation": ("explanation",),
+    **{name.replace("_", " ").capitalize(): (f"{name}_due", f"{name}_booked") for name in _PAIRS},
+    "Realised PnL": ("realised_pnl_due",),
     "Ratio and tier": ("ratio_before", "ratio_after", "tier_before", "tier_after"),
-    "Contract": ("instrument", "instrument_class", "direction", "settle_currency"),
+    "Contract": ("instrument", "instrument_class", "direction", "side", "settle_currency"),
+    "Source": ("event_id",),
 }
 _ABOUT_DUE = (
-    "The steps of the first liquidation that was due of each life, by the marks. None of it is booked; what is booked"
-    " stands on the derivative ledger."
+    "One row per liquidation of a contract position that was due by the marks, or is booked, or both. A full one is due"
+    " at the bankruptcy price or at the mark."
 )
+_VERDICT_LOOKS = dict.fromkeys(LIQUIDATION_VERDICTS, BAD) | {"agrees": GOOD, "late": OPEN, "not_graded": OPEN}
 _SETTLE = "settle currency"
 
 
@@ -94,13 +100,15 @@ def write_derivatives(book: Book, name: str, frame: pl.DataFrame, fields: Sequen
 
 
 def due_fields() -> tuple[Field, ...]:
-    """The fields of the sheet of liquidations that were due."""
-    return tuple(map(_in_settle_currency, shown(DERIVATIVE_LIQUIDATIONS, _DUE_GROUPS)))
+    """The fields of the sheet Derivative liquidations."""
+    return tuple(map(_in_settle_currency, prose(shown(DERIVATIVE_LIQUIDATIONS, _DUE_GROUPS), ["explanation"])))
 
 
 def write_due(book: Book, name: str, frame: pl.DataFrame, fields: Sequence[Field]) -> Placed:
-    """Write a sheet of liquidations due; the frame has the columns DERIVATIVE_LIQUIDATIONS, at most a sheet's rows."""
-    return write_sheet(book, name, frame, fields, note=_ABOUT_DUE, repeated=3)[0]
+    """Write a sheet of liquidations; the frame has the columns DERIVATIVE_LIQUIDATIONS, at most a sheet's rows."""
+    placed, sheet = write_sheet(book, name, frame, fields, note=_ABOUT_DUE, repeated=3)
+    mark_words(book, sheet, placed.range("Verdict", other_sheet=False), _VERDICT_LOOKS)
+    return placed
 
 
 def write_ledgers(book: Book, tables: Tables) -> None:

@@ -15,14 +15,13 @@ from reports.sheets.risk_fields import shown
 LIQUIDATIONS_SHEET, SIMULATED_SHEET = "Liquidations", "Simulated ledger"
 AGREEING = ("agrees", "late")
 """The verdicts of what is booked as it was due, be it later."""
-_PAIRS = ("quantity", "price", "repaid", "fee", "insurance_fund", "returned")
+_PAIRS = ("quantity", "price", "repaid", "fee", "realised_pnl", "insurance_fund", "returned")
 _DIFFERENCES = tuple(f"{name}_difference" for name in _PAIRS)
 _GROUPS = {
     "Liquidation": ("position", "episode", "number", "verdict"),
     "When": ("due_at", "due_mark", "booked_at", "step", "label"),
     "Explanation": ("explanation",),
     **{name.replace("_", " ").capitalize(): (f"{name}_due", f"{name}_booked", f"{name}_difference") for name in _PAIRS},
-    "Realised PnL": ("realised_pnl_due", "realised_pnl_booked"),
     "Ratio and tier": ("ratio_before", "ratio_after", "tier_before", "tier_after", "bankruptcy_price"),
     "Identity": ("instrument", "instrument_class", "direction", "side", "liability_currency", "margin_currency"),
     "Source": ("event_id",),

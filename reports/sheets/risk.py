@@ -27,7 +27,7 @@ DESCRIPTIONS = {
     margin_changes.MARGIN_CHANGES: "Every change of margin or leverage: before, after, and what the rules say.",
     position_history.POSITION_HISTORY: "Each life of a position: opened, at its peak, closed, and how.",
     derivatives.DERIVATIVES: "Contract positions under isolated margin: balances, risk, measures at the mark price.",
-    derivatives.DERIVATIVES_DUE: "The first liquidation that was due of each contract position, step by step.",
+    derivatives.DERIVATIVES_DUE: "Liquidations of contracts that were due, beside those that are booked.",
     derivatives.DERIVATIVE_ROWS: "Opening, change and closing of contracts, value at entry and margin.",
     tiers.TIERS_SHEET: "Rates and limits of the exchange's tiers.",
 }

@@ -40,7 +40,7 @@ _GROUPS = {
         "maintenance_rate",
         "liquidation_fee_rate",
     ),
-    "Life": ("opened", "closed", "mark_time"),
+    "Life": ("opened", "closed", "mark_time", "stated_at", "why_not_graded"),
     "Identity": ("account", "instrument", "base_currency", "quote_currency", "margin_currency"),
 }
 _PRINTED = tuple(_GROUPS)[:4]
