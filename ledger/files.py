@@ -192,7 +192,8 @@ class SpooledRun:
         for rows, end, positions in zip(self._ledger_rows, ends, self._stored["positions"].parts(), strict=True):
             columns = LEDGER_COLUMNS if self._risk is None else schema(LEDGER).names()
             ledger = pl.scan_parquet(self.ledger).slice(end - rows, rows).select(columns).collect()
-            history = history_of(ledger, self._index, self._marks, self._end, self._rates)
+            changes = None if self._risk is None else self._risk.tiers()
+            history = history_of(ledger, self._index, self._marks, self._end, self._rates, changes)
             self._findings.append(history_check(history, positions))
             if self._risk is not None:
                 self._progress("Grading", end, sum(self._ledger_rows))
