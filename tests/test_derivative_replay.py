@@ -14,8 +14,14 @@ from strategies import text
 from ledger.columns import MARKS, schema
 from ledger.derivatives.columns import CONTRACTS, DERIVATIVE_EVENTS, DERIVATIVE_FRAMES
 from ledger.derivatives.course import ledger_of, parts_of, with_positions
-from ledger.derivatives.files import typed_contracts, typed_derivative_events
+from ledger.derivatives.files import (
+    read_contracts,
+    read_derivative_events,
+    typed_contracts,
+    typed_derivative_events,
+)
 from ledger.derivatives.replay import replay_derivatives
+from ledger.marks import read_marks
 from ledger.money import MONEY
 from ledger.refusals import BadInput
 
@@ -346,3 +352,15 @@ def test_what_comes_after_the_time_asked_for_does_not_count():
     assert book.ledger.height == 1
     assert book.positions["mark_price"].cast(pl.Int64).to_list() == [10000]
     assert book.positions["status"].to_list() == ["normal"]
+
+
+def test_an_open_position_without_a_rate_is_told(tmp_path):
+    header = "time,event_id,account,instrument,position_side,kind,side,quantity,price,leverage\n"
+    (tmp_path / "events.csv").write_text(f"{header}2025-01-01T00:00:00Z,a,main,X-USD-SWAP,net,fill,buy,1,100,10\n")
+    columns = "instrument,instrument_class,face_value,base_currency,quote_currency\n"
+    (tmp_path / "contracts.csv").write_text(f"{columns}X-USD-SWAP,linear,1,X,USD\n")
+    (tmp_path / "marks.csv").write_text("instrument,mark_price\nX-USD-SWAP,90\n")
+    files = read_derivative_events([tmp_path / "events.csv"]), read_contracts(tmp_path / "contracts.csv")
+    for marks, failures in ((read_marks(tmp_path / "marks.csv"), 1), (None, 0)):
+        found = replay_derivatives(*files, marks).checks.filter(check="every_position_is_graded")
+        assert found["failures"].to_list() == [failures]

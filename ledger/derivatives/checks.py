@@ -7,6 +7,7 @@ import polars as pl
 from ledger.checks import finding
 from ledger.derivatives.columns import DERIVATIVE_MEASURES
 from ledger.derivatives.postings import imbalances
+from ledger.money import MONEY
 
 BALANCES = ("contracts", "entry_value", "margin")
 _LAST_PLACE = "0.000000000000000001"
@@ -25,10 +26,15 @@ def ledger_checks(ledger: pl.DataFrame, amounts: pl.DataFrame, events: pl.DataFr
     ]
 
 
-def position_checks(positions: pl.DataFrame) -> list[pl.DataFrame]:
-    """The findings of positions (columns DERIVATIVE_POSITIONS)."""
+def position_checks(positions: pl.DataFrame, marks: pl.DataFrame | None) -> list[pl.DataFrame]:
+    """The findings of positions (columns DERIVATIVE_POSITIONS); without `marks` none is to be graded."""
     where = positions.select("position", "episode")
-    return [finding("ratio_is_one_at_liquidation", where, _at_liquidation(positions), _LAST_PLACE)]
+    is_missed = (pl.col("status") == "not_graded") if marks is not None else pl.lit(None, pl.Boolean)
+    missed = positions.select(is_missed.cast(pl.Int8).cast(MONEY).alias("missed")).to_series()
+    return [
+        finding("ratio_is_one_at_liquidation", where, _at_liquidation(positions), _LAST_PLACE),
+        finding("every_position_is_graded", where, missed),
+    ]
 
 
 def _largest(rows: pl.DataFrame, differences: list[pl.Expr]) -> pl.Series:

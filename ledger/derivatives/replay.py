@@ -87,7 +87,11 @@ def replay_derivatives(
     liquidations = compare(due, segments, ledger, lives, marks, own_tiers, policies)
     crossed = Graded(graded.spans, _with_booked(graded.lives, liquidations))
     positions = valued(lives, crossed, marks, own_tiers, policies, as_at)
-    findings = [*ledger_checks(ledger, amounts, typed), *position_checks(positions), liquidation_check(liquidations)]
+    findings = [
+        *ledger_checks(ledger, amounts, typed),
+        *position_checks(positions, marks),
+        liquidation_check(liquidations),
+    ]
     return DerivativeBook(
         ledger,
         postings_of(amounts),
