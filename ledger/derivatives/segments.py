@@ -10,9 +10,8 @@ from datetime import datetime
 import polars as pl
 
 from ledger.derivatives.states import contract_states
-from ledger.money import ZERO
 from ledger.risk.grading import grade
-from ledger.risk.liquidation_segments import LOOK_AHEAD
+from ledger.risk.liquidation_segments import cut_at_liquidations
 from ledger.risk.policies import RiskPolicies
 
 _LIFE = ["position", "episode"]
@@ -48,7 +47,8 @@ def segments_of(
     them. Raises BadInput when a product does not fit the money type.
     """
     asked = _worth_it(ledger, lives, graded_lives)
-    rows = _cut(ledger.join(asked, on=_LIFE, how="semi", maintain_order="left"))
+    live = ledger.filter(pl.col("direction").is_not_null())
+    rows = cut_at_liquidations(live.join(asked, on=_LIFE, how="semi", maintain_order="left"), ["contracts_closing"])
     table = rows.group_by("segment", maintain_order=True).agg(
         pl.col("position", "episode").first(),
         began_at=pl.col("time").first(),
@@ -72,31 +72,3 @@ def _worth_it(ledger: pl.DataFrame, lives: pl.DataFrame, graded_lives: pl.DataFr
     booked = ledger.filter(pl.col("kind") == "liquidation").select(_LIFE)
     own = lives.join(pl.concat([due, booked]).unique(), on=_LIFE, how="semi").select(_WHERE).unique()
     return lives.join(own, on=_WHERE, how="semi", maintain_order="left").select(_LIFE)
-
-
-def _cut(ledger: pl.DataFrame) -> pl.DataFrame:
-    """The ledger by `segment`; the liquidation that ends one is a close, with booked_event and booked_at.
-
-    It stands where the unchanged position is no longer looked at: at the next event of the position, or LOOK_AHEAD
-    later. So a mark of the liquidation's own time, and the marks after it, find the position as it was before.
-    """
-    live = ledger.filter(pl.col("direction").is_not_null())
-    times = live.select("position", "time").unique(maintain_order=True)
-    same = pl.col("position").shift(-1) == pl.col("position")
-    times = times.with_columns(following=pl.when(same).then(pl.col("time").shift(-1)))
-    live = live.join(times, on=["position", "time"], how="left", maintain_order="left")
-    liquidates, closes = pl.col("kind") == "liquidation", pl.col("action") == "close"
-    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _LIFE)
-    live = live.with_columns(segment=(begins | (liquidates & ~closes)).cast(pl.UInt32).cum_sum())
-    ends = live.filter(liquidates).with_columns(
-        segment=pl.when(closes).then("segment").otherwise(pl.col("segment") - 1).cast(pl.UInt32),
-        booked_event="event_number",
-        booked_at="time",
-        time=pl.min_horizontal(pl.col("time") + LOOK_AHEAD, "following"),
-        action=pl.lit("close").cast(live["action"].dtype),
-        contracts_closing=ZERO,
-    )
-    others = live.filter(~(liquidates & closes)).with_columns(
-        booked_event=pl.lit(None, pl.UInt32), booked_at=pl.lit(None, live["time"].dtype)
-    )
-    return pl.concat([others, ends], how="diagonal").sort("segment", maintain_order=True).drop("following")

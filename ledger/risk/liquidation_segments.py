@@ -4,6 +4,7 @@ What was due in a segment is held against the liquidation that ends it. A segmen
 rows of the ledger that say something of a moment, with the number of the segment in place of the episode.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import polars as pl
@@ -22,7 +23,13 @@ _NOT_BOOKED = (pl.lit(None, pl.UInt32).alias("booked_event"), pl.lit(None, TIME)
 
 
 def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a ledger by segment: LEDGER_COLUMNS, mode, leverage, entry_price, and the number of the `segment`.
+    """The rows of a ledger by segment (see `cut_at_liquidations`): LEDGER_COLUMNS, mode, leverage, entry_price."""
+    live = ledger.filter(pl.col("direction").is_not_null()).select(*LEDGER_COLUMNS, "kind", *_KEPT)
+    return cut_at_liquidations(live, _BALANCES).drop("kind")
+
+
+def cut_at_liquidations(live: pl.DataFrame, balances: Sequence[str]) -> pl.DataFrame:
+    """The rows of lives (position, episode, event_number, time, kind, action, `balances`) with their `segment`.
 
     A segment begins with the opening of the life or with a recorded liquidation in part, and ends with the next
     recorded liquidation, with the close of the life, or not. `booked_event` is the event of the liquidation that ends
@@ -30,7 +37,6 @@ def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
     longer looked at: at the next event of the position, or LOOK_AHEAD later. So a mark of the liquidation's own time,
     and the marks after it, find the position as it was before.
     """
-    live = ledger.filter(pl.col("direction").is_not_null()).select(*LEDGER_COLUMNS, "kind", *_KEPT)
     times = live.select("position", "time").unique(maintain_order=True)
     following = pl.when(pl.col("position").shift(-1) == pl.col("position")).then(pl.col("time").shift(-1))
     live = live.join(
@@ -45,10 +51,10 @@ def segments_of(ledger: pl.DataFrame) -> pl.DataFrame:
         booked_at="time",
         time=pl.min_horizontal(pl.col("time") + LOOK_AHEAD, "following"),
         action=pl.lit("close").cast(live["action"].dtype),
-        **dict.fromkeys(_BALANCES, ZERO),
+        **dict.fromkeys(balances, ZERO),
     )
     others = live.filter(~(liquidates & closes)).with_columns(*_NOT_BOOKED)
-    return pl.concat([others, ends], how="diagonal").sort("segment", maintain_order=True).drop("following", "kind")
+    return pl.concat([others, ends], how="diagonal").sort("segment", maintain_order=True).drop("following")
 
 
 def continued(reduced: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
