@@ -69,7 +69,8 @@ def _code(column: str) -> Rule:
     )
 
 
-def _bounded(column: str) -> Rule:
+def bounded(column: str) -> Rule:
+    """The rule that an amount has a size the money type can be added up in."""
     return Rule(
         column,
         f"An amount has at most {LARGEST_DIGITS} digits before the point.",
@@ -87,7 +88,8 @@ def _positive(column: str, unless: pl.Expr | None = None) -> Rule:
     )
 
 
-def _needed(column: str, kinds: tuple[str, ...]) -> Rule:
+def needed(column: str, kinds: tuple[str, ...]) -> Rule:
+    """The rule that rows of these kinds have the column."""
     words = " or ".join(kinds)
     return Rule(
         column,
@@ -97,7 +99,8 @@ def _needed(column: str, kinds: tuple[str, ...]) -> Rule:
     )
 
 
-def _unused(column: str, kinds: tuple[str, ...], empty: pl.Expr | None = None) -> Rule:
+def unused(column: str, kinds: tuple[str, ...], empty: pl.Expr | None = None) -> Rule:
+    """The rule that only rows of these kinds have the column; `empty` says what counts as having none."""
     return Rule(
         column,
         f"Only a row of kind {' or '.join(kinds)} has {column}; elsewhere it would be ignored.",
@@ -133,11 +136,11 @@ RULES: Mapping[str, Rule] = {
         "Choose the one in which the position's margin is held.",
         _in_pair(_margin_currency),
     ),
-    "quantity_is_bounded": _bounded("quantity"),
-    "price_is_bounded": _bounded("price"),
-    "fee_is_bounded": _bounded("fee"),
-    "leverage_is_bounded": _bounded("leverage"),
-    "amount_is_bounded": _bounded("amount"),
+    "quantity_is_bounded": bounded("quantity"),
+    "price_is_bounded": bounded("price"),
+    "fee_is_bounded": bounded("fee"),
+    "leverage_is_bounded": bounded("leverage"),
+    "amount_is_bounded": bounded("amount"),
     "quantity_is_positive": _positive("quantity"),
     "value_is_positive": _positive("value", unless=_kind == "opening"),
     "price_is_positive": _positive("price"),
@@ -146,24 +149,24 @@ RULES: Mapping[str, Rule] = {
     ),
     "fee_currency_is_a_code": _code("fee_currency"),
     "currency_is_a_code": _code("currency"),
-    "side_is_needed": _needed("side", TRADES),
-    "quantity_is_needed": _needed("quantity", TRADES),
-    "price_is_needed": _needed("price", TRADES),
-    "value_is_needed": _needed("value", ("opening",)),
-    "leverage_is_needed": _needed("leverage", ("leverage",)),
-    "amount_is_needed": _needed("amount", ("interest", "margin", "opening", "adjustment")),
-    "currency_is_needed": _needed("currency", ("interest", "adjustment")),
-    "reason_is_needed": _needed("reason", ("adjustment",)),
+    "side_is_needed": needed("side", TRADES),
+    "quantity_is_needed": needed("quantity", TRADES),
+    "price_is_needed": needed("price", TRADES),
+    "value_is_needed": needed("value", ("opening",)),
+    "leverage_is_needed": needed("leverage", ("leverage",)),
+    "amount_is_needed": needed("amount", ("interest", "margin", "opening", "adjustment")),
+    "currency_is_needed": needed("currency", ("interest", "adjustment")),
+    "reason_is_needed": needed("reason", ("adjustment",)),
     "reason_is_plain": _plain("reason"),
-    "side_is_unused": _unused("side", TRADES),
-    "quantity_is_unused": _unused("quantity", TRADES),
-    "price_is_unused": _unused("price", TRADES),
-    "value_is_unused": _unused("value", TRADES),
-    "fee_is_unused": _unused("fee", ("fill", "liquidation"), _fee == 0),
-    "fee_currency_is_unused": _unused("fee_currency", ("fill", "liquidation")),
-    "leverage_is_unused": _unused("leverage", ("fill", "leverage", "opening")),
-    "reduce_only_is_unused": _unused("reduce_only", ("fill", "liquidation"), ~pl.col("reduce_only")),
-    "booked_value_is_bounded": _bounded("value"),
+    "side_is_unused": unused("side", TRADES),
+    "quantity_is_unused": unused("quantity", TRADES),
+    "price_is_unused": unused("price", TRADES),
+    "value_is_unused": unused("value", TRADES),
+    "fee_is_unused": unused("fee", ("fill", "liquidation"), _fee == 0),
+    "fee_currency_is_unused": unused("fee_currency", ("fill", "liquidation")),
+    "leverage_is_unused": unused("leverage", ("fill", "leverage", "opening")),
+    "reduce_only_is_unused": unused("reduce_only", ("fill", "liquidation"), ~pl.col("reduce_only")),
+    "booked_value_is_bounded": bounded("value"),
     "value_is_bounded": Rule(
         "price",
         f"Quantity times price has at most {LARGEST_DIGITS} digits before the point.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ledger.events import RULES
+from ledger.events import RULES, bounded, needed, unused
 from ledger.money import LARGEST, LARGEST_DIGITS, MONEY
 from ledger.rules import Rule
 
@@ -26,33 +26,6 @@ def _positive(column: str) -> Rule:
     return Rule(column, f"A {column} is above zero.", "Check its sign and unit.", pl.col(column) > 0)
 
 
-def _bounded(column: str) -> Rule:
-    return Rule(
-        column,
-        f"An amount has at most {LARGEST_DIGITS} digits before the point.",
-        "Check its unit.",
-        pl.col(column).abs() < LARGEST,
-    )
-
-
-def _needed(column: str, kinds: tuple[str, ...]) -> Rule:
-    return Rule(
-        column,
-        f"A row of kind {' or '.join(kinds)} needs {column}.",
-        "Fill it in.",
-        ~_kind.is_in(kinds) | pl.col(column).is_not_null(),
-    )
-
-
-def _unused(column: str, kinds: tuple[str, ...], empty: pl.Expr | None = None) -> Rule:
-    return Rule(
-        column,
-        f"Only a row of kind {' or '.join(kinds)} has {column}; elsewhere it would be ignored.",
-        "Leave it empty, or mend the kind.",
-        _kind.is_in(kinds) | (pl.col(column).is_null() if empty is None else empty.fill_null(True)),
-    )
-
-
 _IS_NAMED = Rule(
     "instrument",
     "A contract's name has letters, digits and dashes.",
@@ -72,7 +45,7 @@ CONTRACT_RULES: Mapping[str, Rule] = {
         for name in ("base_currency", "quote_currency", "settle_currency")
     },
     **{f"{name}_is_positive": _positive(name) for name in ("face_value", "multiplier", "tick", "lot")},
-    **{f"{name}_is_bounded": _bounded(name) for name in ("face_value", "multiplier", "tick", "lot")},
+    **{f"{name}_is_bounded": bounded(name) for name in ("face_value", "multiplier", "tick", "lot")},
     "size_is_bounded": Rule(
         "multiplier",
         f"Face value times multiplier is above zero, and has at most {LARGEST_DIGITS} digits before the point.",
@@ -99,16 +72,16 @@ EVENT_RULES: Mapping[str, Rule] = {
     "event_id_is_plain": RULES["event_id_is_plain"],
     "account_is_plain": RULES["account_is_plain"],
     "instrument_is_named": _IS_NAMED,
-    **{f"{name}_is_bounded": _bounded(name) for name in ("quantity", "price", "fee", "amount", "leverage")},
+    **{f"{name}_is_bounded": bounded(name) for name in ("quantity", "price", "fee", "amount", "leverage")},
     "quantity_is_positive": _positive("quantity"),
     "price_is_positive": _positive("price"),
     "leverage_is_at_least_one": RULES["leverage_is_at_least_one"],
-    **{f"{name}_is_needed": _needed(name, _trades) for name in ("side", "quantity", "price")},
-    "amount_is_needed": _needed("amount", ("funding", "margin")),
-    "leverage_is_needed": _needed("leverage", ("leverage",)),
-    **{f"{name}_is_unused": _unused(name, _trades) for name in ("side", "quantity", "price")},
-    "fee_is_unused": _unused("fee", _trades, pl.col("fee") == 0),
-    "leverage_is_unused": _unused("leverage", ("fill", "leverage")),
+    **{f"{name}_is_needed": needed(name, _trades) for name in ("side", "quantity", "price")},
+    "amount_is_needed": needed("amount", ("funding", "margin")),
+    "leverage_is_needed": needed("leverage", ("leverage",)),
+    **{f"{name}_is_unused": unused(name, _trades) for name in ("side", "quantity", "price")},
+    "fee_is_unused": unused("fee", _trades, pl.col("fee") == 0),
+    "leverage_is_unused": unused("leverage", ("fill", "leverage")),
     "amount_is_not_negative": Rule(
         "amount",
         "A recorded initial margin and what a liquidation left to the account are not negative.",

@@ -6,9 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from ledger.columns import schema
-from ledger.events import RULES
+from ledger.events import RULES, bounded
 from ledger.feeds import canonical, read_feed
-from ledger.money import LARGEST, LARGEST_DIGITS
 from ledger.refusals import BadInput
 from ledger.risk.columns import BALANCES
 from ledger.rules import Rule
@@ -19,15 +18,6 @@ REQUIRED = ("time", "account", "currency", "available")
 _SINGLE, _MULTI = "single_currency", "multi_currency"
 _MODE = pl.col("account_mode").fill_null(_SINGLE)
 _EQUITIES = ("adjusted_equity", "hold_equity")
-
-
-def _bounded(column: str) -> Rule:
-    return Rule(
-        column,
-        f"An amount has at most {LARGEST_DIGITS} digits before the point.",
-        "Check its unit.",
-        pl.col(column).abs() < LARGEST,
-    )
 
 
 def _of_multi_currency(column: str) -> dict[str, Rule]:
@@ -58,7 +48,7 @@ BALANCE_RULES: Mapping[str, Rule] = {
     "time_is_plausible": RULES["time_is_plausible"],
     "account_is_plain": RULES["account_is_plain"],
     "currency_is_a_code": RULES["currency_is_a_code"],
-    **{f"{name}_is_bounded": _bounded(name) for name in ("available", *_EQUITIES)},
+    **{f"{name}_is_bounded": bounded(name) for name in ("available", *_EQUITIES)},
     "hold_equity_is_not_negative": Rule(
         "hold_equity", "Equity held by orders is not negative.", "Give its size.", pl.col("hold_equity") >= 0
     ),
